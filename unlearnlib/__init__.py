@@ -1,0 +1,68 @@
+"""Certified unlearning for deep networks, after Zhang, Dong, Wang and Li (ICML 2024).
+
+The objective and training     Objective, squared_error, projected_sgd, project
+The inverse-Hessian product    lissa, conjugate_gradient
+The update                     newton_update
+Bounds, noise, certificate     bounds, gaussian_*, compose_epsilon, Constants, Certificate
+One request, many requests     unlearn, SequentialUnlearner
+Curvature as measured          spectrum
+"""
+
+from . import batchnorm, bounds, noise, spectrum
+from .certificate import Certificate, Constants, assumed, chosen, measured, proved
+from .cg import conjugate_gradient
+from .errors import (
+    DataError,
+    DivergenceError,
+    InputError,
+    NegativeCurvatureError,
+    ProfileError,
+    UnlearnError,
+)
+from .lissa import lissa
+from .newton import newton_direction, newton_update
+from .noise import compose_epsilon, gaussian_delta, gaussian_epsilon, gaussian_sigma
+from .objective import Objective, cross_entropy, squared_error
+from .projected_sgd import Run, project, projected_sgd
+from .sequential import SequentialUnlearner
+from .solution import Solution
+from .unlearn import Release, unlearn
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "Constants",
+    "DataError",
+    "DivergenceError",
+    "InputError",
+    "NegativeCurvatureError",
+    "Objective",
+    "ProfileError",
+    "Release",
+    "Run",
+    "SequentialUnlearner",
+    "Solution",
+    "UnlearnError",
+    "assumed",
+    "batchnorm",
+    "bounds",
+    "chosen",
+    "compose_epsilon",
+    "conjugate_gradient",
+    "cross_entropy",
+    "gaussian_delta",
+    "gaussian_epsilon",
+    "gaussian_sigma",
+    "lissa",
+    "measured",
+    "newton_direction",
+    "newton_update",
+    "noise",
+    "project",
+    "projected_sgd",
+    "proved",
+    "spectrum",
+    "squared_error",
+    "unlearn",
+]

@@ -1,0 +1,39 @@
+"""BatchNorm: numbers in a model that are trained without being parameters.
+
+Training minimises a function with batch statistics, the frozen-buffer function is another one, so
+a retrained model is not a stationary point of either and no theorem of the paper applies. What can
+be had is the ball's 2C, and only with buffers recomputed on the retained data from the noisy
+weights: the old ones were computed from the forgotten samples.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .objective import Objective
+
+_Layer = nn.modules.batchnorm._BatchNorm
+
+
+def layers(model: nn.Module) -> list[nn.Module]:
+    """The model's BatchNorm layers."""
+    return [layer for layer in model.modules() if isinstance(layer, _Layer)]
+
+
+def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
+    """All buffers of the model at w, with batch statistics averaged over the samples of F.
+
+    Running mean and variance are plain averages over passes of `F.pass_size` samples. Apart from
+    w they are a function of F's samples alone; with F = F_r and a noisy w no forgotten sample has
+    a part in them, though they are themselves an exact (noiseless) statistic of retained data.
+    """
+    model = F.module(w)
+    for layer in layers(model):
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    with torch.no_grad():
+        for x, _ in F.passes():
+            model(x)
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}

@@ -1,0 +1,112 @@
+"""How a certificate looks: one list of rows, as text in a terminal, as a table in a notebook."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+from . import bounds
+
+if TYPE_CHECKING:
+    from .certificate import Certificate
+
+COLOURS = {"proved": "#0072B2", "conditional": "#E69F00", "void": "#D55E00"}
+WIDTH = 78
+
+
+def verdict(card: Certificate) -> list[tuple[str, str, str]]:
+    """(question, answer, why): the two fields and what was said about the noise."""
+    useful = "yes" if card.useful else "no"
+    delta = card.sensitivity.value
+    compared = f"Delta = {number(delta)}; doing nothing gives {number(card.doing_nothing)}"
+    return [
+        ("holds", card.holds, f"rests on {card.sensitivity.source}"),
+        ("useful", useful, compared),
+        ("noise", card.noise, f"N(0, sigma^2 I), sigma = {number(card.sigma)}"),
+    ]
+
+
+def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
+    """(name, value, provenance, note) of every number behind the certificate."""
+    c, s = card.constants, card.sensitivity
+    table = [
+        ("epsilon", number(card.epsilon), "", "analytic Gaussian mechanism"),
+        ("delta", number(card.delta), "chosen", ""),
+        ("Delta", number(s.value), s.holds, f"min(bound, 2C); bound {number(s.bound)}"),
+        ("C", number(card.C), "chosen", f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"),
+        ("lam", number(card.lam), "chosen", "damping"),
+    ]
+    for name in ("M", "L", "lam_min", "G", "B"):
+        q = getattr(c, name)
+        if math.isfinite(q.value):
+            table.append((name, number(q.value), q.provenance, q.note))
+        elif name != "B":
+            table.append((name, "unknown", "", "nothing is claimed"))
+    if c.rho is not None:
+        table.append(("rho", number(c.rho), "chosen", "probability that Theorem 3.6 fails"))
+    else:
+        table.append(("tol", number(card.tol), "chosen", "relative residual of the solver"))
+    return table
+
+
+def number(value: float | str) -> str:
+    """Three significant digits, as a person writes them."""
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    if 1000 <= abs(value) < 1e5:
+        return f"{value:,.0f}"
+    return re.sub(r"e([+-])0?(\d+)", lambda m: f"e{m[1].strip('+')}{m[2]}", f"{value:.3g}")
+
+
+def as_text(card: Certificate) -> str:
+    """For a terminal."""
+    title = f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning"
+    lines = [title, "=" * len(title)]
+    for question, answer, why in verdict(card):
+        lines += _wrapped(f"{question:<8}{answer + ':':<13} ", why)
+    for reason in card.reasons:
+        lines += _wrapped(" " * 8 + "- ", reason)
+    lines.append("")
+    for name, value, provenance, note in rows(card):
+        lines.append(f"  {name:<9}{value:>10}  {provenance:<12}{note}".rstrip())
+    if card.measurements:
+        lines += ["", "private (functions of the data, not to be published)"]
+        lines += [f"  {name:<42}{number(v):>10}" for name, v in card.measurements.items()]
+    return "\n".join(lines)
+
+
+def as_html(card: Certificate) -> str:
+    """For a notebook."""
+    title = f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning"
+    lines = [_heading(title)]
+    lines += [_row(f"<b>{q}</b>", f"<b>{_e(answer)}</b>", _e(why)) for q, answer, why in verdict(card)]
+    lines += [_row("", "", _e(reason)) for reason in card.reasons]
+    lines += [_heading("what it rests on")]
+    for name, value, provenance, note in rows(card):
+        lines.append(_row(_e(name), _e(value), _e(f"{provenance}: {note}".strip(": "))))
+    if card.measurements:
+        lines += [_heading("private: functions of the data, not to be published")]
+        lines += [_row(_e(name), _e(number(v)), "") for name, v in card.measurements.items()]
+    colour = COLOURS[card.holds]
+    return f"<table style='border-left:6px solid {colour}'>{''.join(lines)}</table>"
+
+
+def _row(*cells: str) -> str:
+    return "<tr>" + "".join(f"<td style='text-align:left'>{c}</td>" for c in cells) + "</tr>"
+
+
+def _heading(text: str) -> str:
+    return f"<tr><th colspan='3' style='text-align:left'>{_e(text)}</th></tr>"
+
+
+def _e(text: str) -> str:
+    return html.escape(text)
+
+
+def _wrapped(prefix: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=" " * len(prefix))

@@ -1,0 +1,273 @@
+"""The certificate: what (epsilon, delta) rests on, and whether it says anything.
+
+Two fields, not one verdict. `holds` is
+
+  proved       every constant behind the sensitivity is proved or chosen
+  conditional  some are assumed, or measured in a direction that can err
+  void         a condition was seen to fail on the data; such a release must not be published
+
+and `useful` says whether the sensitivity is below what doing nothing gives. The noise is fixed
+before the data is seen: sigma is a function of constants alone, the same in both worlds, with and
+without the forgotten samples. What is measured on the data can void a certificate, never change
+its sigma, and stays in the private part.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+
+from . import bounds
+from .errors import require
+from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma
+from .projected_sgd import check_radius
+
+PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
+THE_BALL = "the ball alone: both models satisfy ||w|| <= C"
+THEOREM_34 = "Theorem 3.4 with G of Proposition 4.1, and the solver's tolerance"
+THEOREM_36 = "Theorem 3.6 with G of Proposition 4.1, failing with probability rho"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number a bound rests on: `provenance` is proved, chosen, assumed or measured."""
+
+    value: float
+    provenance: str
+    note: str = ""
+
+
+def proved(value: float, why: str) -> Constant:
+    """A constant with a proof; `why` says which."""
+    return Constant(float(value), "proved", why)
+
+
+def chosen(value: float, note: str = "") -> Constant:
+    """A constant that the procedure enforces, such as the G that training stops at."""
+    return Constant(float(value), "chosen", note)
+
+
+def assumed(value: float, note: str = "") -> Constant:
+    """A constant nobody checked."""
+    return Constant(float(value), "assumed", note)
+
+
+def measured(value: float, errs: str) -> Constant:
+    """A constant read off the data; `errs` is which way it can be wrong, e.g. "from below"."""
+    return Constant(float(value), "measured", f"errs {errs}")
+
+
+UNKNOWN = Constant(math.inf, "proved", "nothing is claimed")
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is known of the objective inside the ball. A plain float counts as assumed.
+
+    M, L             Lipschitz constants of the Hessian and the gradient
+    lam_min          lower bound on the Hessian's eigenvalues; -L where nothing better is known
+    G                bound on ||grad F_r|| at the retrained model; where the ball binds there, of
+                     the full gradient, multiplier included
+    rho, B           for Theorem 3.6: LiSSA's failure probability and a bound on the norm of a
+                     sample's Hessian + lam I. Without rho the solver's measured residual serves.
+    sample_gradient  bound on every sample's gradient norm: with a proved lam_min > 0 it tells
+                     what doing nothing gives
+
+    The default claims nothing: the sensitivity is then 2C, proved and useless.
+    """
+
+    M: Constant | float = UNKNOWN
+    L: Constant | float = UNKNOWN
+    lam_min: Constant | float | None = None
+    G: Constant | float = UNKNOWN
+    rho: float | None = None
+    B: Constant | float = UNKNOWN
+    sample_gradient: Constant | float = UNKNOWN
+
+    def __post_init__(self) -> None:
+        if self.lam_min is None:
+            L = _constant(self.L)
+            lowest = replace(L, value=-L.value, note=f"-L; {L.note}".rstrip("; "))
+            object.__setattr__(self, "lam_min", lowest)
+        for name in ("M", "L", "lam_min", "G", "B", "sample_gradient"):
+            constant = _constant(getattr(self, name))
+            require(
+                not math.isnan(constant.value) and (name == "lam_min" or constant.value >= 0),
+                f"{name} is {constant.value}; it must be a number >= 0 (inf: unknown).",
+            )
+            object.__setattr__(self, name, constant)
+        require(self.rho is None or 0 < self.rho < 1, f"rho is {self.rho}; it must be in (0, 1).")
+        require(
+            self.rho is None or self.B.value < math.inf,
+            "Theorem 3.6 (rho given) needs B, a bound on the norm of a sample's Hessian + lam I, "
+            "to tell how many steps it takes; without rho the measured residual serves.",
+        )
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Delta = min(bound, 2C), fixed before the data is seen, and what it rests on."""
+
+    value: float
+    bound: float
+    source: str
+    holds: str
+    rho: float = 0.0
+
+
+def sensitivity(C: float, lam: float, tol: float, constants: Constants, dim: int) -> Sensitivity:
+    """The distance to hide: the paper's bound, or 2C where that is no larger.
+
+    The bound is Theorem 3.4's with Proposition 4.1's G plus `bounds.solver_bound` at the relative
+    residual tol; with a rho, Theorem 3.6's. Any estimate projected to the ball is within 2C of
+    the retrained model, so 2C is proved whatever the constants are.
+    """
+    check_radius(C)
+    require(C < math.inf, "C is infinite: without a ball there is no certificate; give a finite C.")
+    c = {name: constant.value for name, constant in _used(constants).items()}
+    if constants.rho is None:
+        bound = bounds.newton_bound(C, c["M"], lam, c["lam_min"], c["G"])
+        bound += bounds.solver_bound(C, lam, c["lam_min"], c["L"], tol, c["G"])
+    else:
+        bound = bounds.lissa_bound(
+            C, c["M"], lam, c["lam_min"], c["L"], dim, constants.rho, c["G"]
+        )
+    if not bound < bounds.trivial_bound(C):
+        return Sensitivity(bounds.trivial_bound(C), bound, THE_BALL, PROVED)
+    if constants.rho is not None:
+        # the theorem also needs every minibatch as positive definite as the whole, unchecked
+        return Sensitivity(bound, bound, THEOREM_36, CONDITIONAL, constants.rho)
+    safe = all(q.provenance in ("proved", "chosen") for q in _used(constants).values())
+    return Sensitivity(bound, bound, THEOREM_34, PROVED if safe else CONDITIONAL)
+
+
+def calibrate(
+    s: Sensitivity, delta: float, epsilon: float | None, sigma: float | None
+) -> tuple[float, float]:
+    """(epsilon, sigma) from whichever of the two is given, by the analytic mechanism.
+
+    A theorem that fails with probability rho costs delta -> delta - rho and
+    epsilon -> epsilon + ln(1 - rho) before the noise is calibrated.
+    """
+    check_delta(delta)
+    require(
+        (epsilon is None) != (sigma is None),
+        f"epsilon is {epsilon} and sigma is {sigma}; give exactly one, the other follows.",
+    )
+    require(
+        s.rho < delta,
+        f"rho = {s.rho:g} alone exceeds delta = {delta:g}: what fails with probability rho cannot "
+        "be certified at this delta. Take rho well below delta.",
+    )
+    if sigma is not None:
+        return gaussian_epsilon(s.value, sigma, delta - s.rho) - math.log1p(-s.rho), sigma
+    check_budget(epsilon, delta)
+    left = epsilon + math.log1p(-s.rho)
+    return epsilon, gaussian_sigma(s.value, left, delta - s.rho)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """(epsilon, delta) of one release and all that it rests on. Shows as a table.
+
+    doing_nothing   the distance that would be certified without any update
+    reasons         why `holds` and `useful` say what they say
+    measurements    what was measured on the data (private)
+    """
+
+    epsilon: float
+    delta: float
+    sigma: float
+    sensitivity: Sensitivity
+    C: float
+    lam: float
+    tol: float
+    constants: Constants
+    holds: str
+    noise: str
+    doing_nothing: float
+    reasons: tuple[str, ...] = ()
+    measurements: dict[str, float | str] = field(default_factory=dict)
+
+    @property
+    def useful(self) -> bool:
+        """Whether the certified distance is below what doing nothing gives."""
+        return self.sensitivity.value < self.doing_nothing
+
+    def public(self) -> dict:
+        """What may go with the released model: no function of the data.
+
+        Constants that were measured are named without their values. If one of them set the
+        sensitivity, sigma still tells it: fix a round number beforehand instead.
+        """
+        return {
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "sigma": self.sigma,
+            "sensitivity": self.sensitivity.value,
+            "rests on": self.sensitivity.source,
+            "holds": self.holds,
+            "useful": self.sensitivity.value < bounds.trivial_bound(self.C),
+            "noise": self.noise,
+            "C": self.C,
+            "lam": self.lam,
+            "tol": self.tol,
+            "rho": self.constants.rho,
+            "constants": {name: _public(q) for name, q in _named(self.constants).items()},
+        }
+
+    def private(self) -> dict:
+        """What was measured on the data, for the holder of the data alone."""
+        found = {n: q.value for n, q in _named(self.constants).items() if q.provenance == "measured"}
+        return {
+            "useful": self.useful,
+            "doing nothing": self.doing_nothing,
+            "reasons": list(self.reasons),
+            "measured constants": found,
+            "measurements": dict(self.measurements),
+        }
+
+    def public_json(self) -> str:
+        """The public part as JSON; infinities are the string "inf"."""
+        return json.dumps(_finite(self.public()), indent=2, allow_nan=False)
+
+    def private_json(self) -> str:
+        """The private part as JSON; never to be published."""
+        return json.dumps(_finite(self.private()), indent=2, allow_nan=False)
+
+    def __str__(self) -> str:
+        from .card import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from .card import as_html
+
+        return as_html(self)
+
+
+def _constant(value: Constant | float) -> Constant:
+    return value if isinstance(value, Constant) else assumed(value)
+
+
+def _used(constants: Constants) -> dict[str, Constant]:
+    return {name: getattr(constants, name) for name in ("M", "L", "lam_min", "G")}
+
+
+def _named(constants: Constants) -> dict[str, Constant]:
+    extra = {name: getattr(constants, name) for name in ("B", "sample_gradient")}
+    return _used(constants) | {n: q for n, q in extra.items() if q is not UNKNOWN}
+
+
+def _public(q: Constant) -> dict:
+    value = "withheld" if q.provenance == "measured" else q.value
+    return {"value": value, "provenance": q.provenance, "note": q.note}
+
+
+def _finite(thing):
+    if isinstance(thing, dict):
+        return {key: _finite(value) for key, value in thing.items()}
+    if isinstance(thing, float) and math.isinf(thing):
+        return "inf" if thing > 0 else "-inf"
+    return thing

@@ -1,0 +1,87 @@
+"""Conjugate gradient: the deterministic reference for the system that LiSSA solves."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from .errors import NegativeCurvatureError, require
+from .objective import Objective
+from .progress import bar
+from .solution import CONVERGED, ROUNDING, STEPS, Solution, check_system
+from .spectrum import extreme_eigenvalues
+
+
+def conjugate_gradient(
+    F: Objective,
+    w: Tensor,
+    b: Tensor,
+    *,
+    lam: float,
+    tol: float = 1e-4,
+    max_steps: int = 1000,
+) -> Solution:
+    """Solve (H(w) + lam I) x = b over all samples of F, to ||(H + lam I) x - b|| <= tol ||b||.
+
+    H includes F's weight decay; b is (p,). The recursion's own residual drifts in finite
+    precision, so the true one is recomputed at the end and the method restarts from x, until the
+    true one meets tol or a restart no longer halves it: then the status is "stagnated at
+    rounding" and F.to(torch.float64) is the remedy.
+
+    Raises NegativeCurvatureError where a direction has v^T (H + lam I) v <= 0, naming the smallest
+    lam that would do. Meeting none does not prove that there is none.
+    """
+    check_system(F, w, b, lam, tol)
+    require(max_steps >= 1, f"max_steps is {max_steps}; it must be at least 1.")
+    started = time.perf_counter()
+
+    def damped_product(v: Tensor) -> Tensor:
+        return F.hvp(w, v) + lam * v
+
+    x, r, size = b * 0, b, float(b.norm())
+    history, before = [(0, 1.0 if size else 0.0)], math.inf
+    while tol < history[-1][1] < before / 2 and len(history) <= max_steps:
+        before = history[-1][1]
+        left = bar(range(max_steps + 1 - len(history)), "conjugate gradient")
+        for _, (x, norm) in zip(left, _recursion(F, w, x, r, lam), strict=False):
+            history.append((len(history), norm / size))
+            if norm <= tol * size:
+                break
+        r = b - F.hvp(w, x) - lam * x
+        history[-1] = (history[-1][0], float(r.norm()) / size)
+    steps, residual = history[-1]
+    status = CONVERGED if residual <= tol else STEPS if steps >= max_steps else ROUNDING
+    return Solution(
+        x=x, residual=residual, residual_on=f"all {F.n:,} samples", floor=0.0, noise=0.0,
+        history=history, steps=steps, status=status, scale=None,
+        seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def _recursion(
+    F: Objective, w: Tensor, x: Tensor, r: Tensor, lam: float
+) -> Iterator[tuple[Tensor, float]]:
+    """Conjugate gradient from x with residual r: each next x and its recursive residual's norm."""
+    v, rr = r, r @ r
+    while True:
+        Av = F.hvp(w, v) + lam * v
+        curvature = float(v @ Av / (v @ v))
+        if curvature <= 0:
+            _refuse_negative_curvature(F, w, lam, curvature)
+        alpha = rr / (v @ Av)
+        x, r = x + alpha * v, r - alpha * Av
+        rr, last = r @ r, rr
+        yield x, float(rr.sqrt())
+        v = r + (rr / last) * v
+
+
+def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: float) -> None:
+    lam_min = min(extreme_eigenvalues(F, w).lam_min, curvature - lam)
+    raise NegativeCurvatureError(
+        f"H + lam I is not positive definite at lam = {lam:g}: a direction has curvature "
+        f"{curvature:.3g}. The smallest eigenvalue of H is about {lam_min:.4g}; the smallest lam "
+        f"that would do is about {1.01 * abs(lam_min):.4g}."
+    )

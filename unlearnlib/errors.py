@@ -1,0 +1,31 @@
+"""What can go wrong, by name. Every message gives the value, the limit and the remedy."""
+
+
+class UnlearnError(ValueError):
+    """Anything this package refuses; catch it to catch all of the below."""
+
+
+class InputError(UnlearnError):
+    """An argument outside what the mathematics allows."""
+
+
+class DataError(UnlearnError):
+    """Images that are missing or malformed; the message says what to put where."""
+
+
+class ProfileError(UnlearnError):
+    """A profile with an unknown key, a missing key or a value of the wrong type."""
+
+
+class DivergenceError(UnlearnError):
+    """An iteration that grew instead of shrinking; the message names the scale or rate to use."""
+
+
+class NegativeCurvatureError(UnlearnError):
+    """H + lam I is not positive definite; the message names the smallest lam that would do."""
+
+
+def require(holds: bool, message: str, error: type[UnlearnError] = InputError) -> None:
+    """Raise `error(message)` unless `holds`."""
+    if not holds:
+        raise error(message)

@@ -1,0 +1,206 @@
+"""Local convex LiSSA (Proposition 3.5): (H + lam I)^-1 b from minibatch Hessian products.
+
+    x_0 = b,   x_t = b + x_(t-1) - (H_batch + lam I) x_(t-1) / scale,   result x_s / scale
+
+In expectation a spectral filter: an eigenvalue a of H + lam I is answered by
+(1/a)(1 - (1 - a/scale)^(s+1)), see `bounds.lissa_filter`. So a finite run acts like extra damping
+of scale/(s+1), and minibatch noise leaves a floor that more steps do not lower.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from .errors import DivergenceError, require
+from .objective import Objective
+from .progress import bar
+from .solution import CONVERGED, NOISE_FLOOR, STEPS, Solution, check_system
+from .spectrum import extreme_eigenvalues, minibatch_curvature
+
+SCALE_MARGIN = 1.5  # over the largest of the sampled minibatch curvatures, which err from below
+SUBSET = 2048  # samples for the residual where all are too many
+GROUPS = 8  # parts of that subset, whose spread tells its floor
+PATIENCE = 4  # checks in a row without a tenth of improvement
+BULK = 4  # a sample costs this much less in a full pass than in a minibatch, at least
+
+
+def lissa(
+    F: Objective,
+    w: Tensor,
+    b: Tensor,
+    *,
+    lam: float,
+    scale: float | str = "auto",
+    steps: int = 1000,
+    chains: int = 10,
+    batch_size: int = 10,
+    tol: float = 1e-2,
+    checks: int = 20,
+    generator: torch.Generator | None = None,
+) -> Solution:
+    """The mean of `chains` LiSSA recursions for (H(w) + lam I) x = b over samples of F.
+
+    b           (p,)
+    scale       the paper's H; must exceed half the spectral norm of a minibatch Hessian + lam I
+                (with F's decay). "auto": 1.5 times the largest of 32 that are measured.
+    steps, chains, batch_size   at most this many steps of so many chains, each on minibatches of
+                its own, drawn with replacement; batch_size >= F.n takes all samples: no noise.
+    tol, checks the relative residual is measured `checks` times along the way: on all samples
+                where that costs no more than the recursion itself, else on a fixed sample that
+                the solution names. The run stops once it is at most tol, or once it has stopped
+                improving and the chains' disagreement makes up most of it (the noise floor).
+
+    Raises DivergenceError, naming the scale or the damping to use; never returns NaN.
+    Deviates from the released code in stopping at all, and in adding lam I itself.
+    """
+    check_system(F, w, b, lam, tol)
+    _check(F, lam, scale, steps, chains, batch_size, checks)
+    started = time.perf_counter()
+    if scale == "auto":
+        scale = measured_scale(F, w, lam, batch_size, generator)
+    gauge = _Gauge(F, w, b, lam, checks, BULK * steps * chains * batch_size, generator)
+    due = {math.ceil(steps * (i + 1) / gauge.checks) for i in range(gauge.checks)}
+    x, history, status = b.expand(chains, -1), [], STEPS
+    for step in bar(range(1, steps + 1), "LiSSA"):
+        x = b + x - _minibatch_product(F, w, x, lam, batch_size, generator) / scale
+        _refuse_divergence(F, w, b, x, lam, scale, step, batch_size)
+        if step in due:
+            residual = gauge.measure(x / scale)
+            history.append((step, residual))
+            if residual <= max(tol, gauge.floor):
+                status = CONVERGED if residual <= tol else NOISE_FLOOR
+                break
+            if gauge.mostly_noise(residual) and _stagnates([r for _, r in history]):
+                status = NOISE_FLOOR
+                break
+    return Solution(
+        x=x.mean(0) / scale, residual=residual, residual_on=gauge.samples, floor=gauge.floor,
+        noise=gauge.noise, history=history, steps=step, status=status, scale=float(scale),
+        seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def measured_scale(
+    F: Objective,
+    w: Tensor,
+    lam: float,
+    batch_size: int,
+    generator: torch.Generator | None = None,
+) -> float:
+    """The scale that "auto" takes: 1.5 max ||H_batch(w)|| over 32 minibatches, plus lam."""
+    curvature = minibatch_curvature(F, w, min(batch_size, F.n), generator=generator)
+    return SCALE_MARGIN * float(curvature.max()) + lam
+
+
+def _minibatch_product(
+    F: Objective,
+    w: Tensor,
+    x: Tensor,
+    lam: float,
+    batch_size: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """(H_batch + lam I) x_k for each chain k on a batch of its own."""
+    if batch_size >= F.n:
+        return F.hvp(w, x) + lam * x
+    own = F.batch(F.draw((len(x), batch_size), generator))
+    return F.hvp_each(w, x, *own) + (F.weight_decay + lam) * x
+
+
+class _Gauge:
+    """Measures the relative residual of the chains' mean, and how much of it is noise.
+
+    `noise` is the part that comes from the chains' disagreement, read off two halves of them;
+    `floor`, on a subset, is what the exact solution would show there: the standard error of the
+    subset's Hessian, read off GROUPS parts of it, times x.
+    """
+
+    def __init__(self, F, w, b, lam, checks, affordable, generator):
+        self.w, self.b, self.lam = w, b, lam
+        self.checks = min(checks, affordable // F.n)
+        self.noise, self.floor = 0.0, 0.0
+        if self.checks >= min(checks, PATIENCE):
+            self.parts, self.samples = [F], f"all {F.n:,} samples"
+        else:
+            size = min(F.n, SUBSET) // GROUPS
+            rows = torch.randperm(F.n, generator=generator)[: size * GROUPS]
+            self.parts = [F.only(part) for part in rows.split(size)]
+            self.samples = f"{len(rows):,} of {F.n:,} samples"
+            self.unseen = math.sqrt(1 - len(rows) / F.n)
+            self.checks = checks
+
+    def measure(self, x: Tensor) -> float:
+        """||A mean(x) - b|| / ||b|| for chains x (k, p)."""
+        half = (len(x) + 1) // 2
+        means = torch.stack([part.mean(0) for part in (x[:half], x[half:]) if len(part)])
+        shares = torch.tensor([half, len(x) - half]).to(x)[: len(means)] / len(x)
+        products = torch.stack([part.hvp(self.w, means) for part in self.parts])
+        images = products.mean(0) + self.lam * means
+        size = self.b.norm().clamp_min(torch.finfo(self.b.dtype).tiny)
+        if len(means) == 2:
+            self.noise = float((images[0] - images[1]).norm() * shares.prod().sqrt() / size)
+        if len(self.parts) > 1:
+            spread = (shares @ (products - products.mean(0))).norm(dim=1)
+            standard_error = (spread.square().sum() / (GROUPS * (GROUPS - 1))).sqrt()
+            self.floor = float(standard_error / size) * self.unseen
+        return float((shares @ images - self.b).norm() / size)
+
+    def mostly_noise(self, residual: float) -> bool:
+        return self.noise**2 >= residual**2 / 2
+
+
+def _stagnates(residuals: list[float]) -> bool:
+    earlier, recent = residuals[:-PATIENCE], residuals[-PATIENCE:]
+    return bool(earlier) and min(recent) > 0.9 * min(earlier)
+
+
+def _refuse_divergence(
+    F: Objective,
+    w: Tensor,
+    b: Tensor,
+    x: Tensor,
+    lam: float,
+    scale: float,
+    step: int,
+    batch_size: int,
+) -> None:
+    # where every factor I - A/scale contracts, ||x_t|| <= (t+1) ||b||
+    largest = float(x.norm(dim=1).max())
+    if largest <= 10 * (step + 1) * float(b.norm()):
+        return
+    enough = measured_scale(F, w, lam, batch_size)
+    if scale < enough:
+        remedy = f"Minibatches of {batch_size} curve too much for it; use scale = {enough:.3g}."
+    else:
+        lam_min = extreme_eigenvalues(F, w, tol=1e-2).lam_min
+        remedy = (
+            f"The scale is large enough, so curvature is negative: the full Hessian's smallest "
+            f"eigenvalue is about {lam_min:.3g}, and minibatches go lower. Use lam well above "
+            f"{max(-lam_min, lam):.3g}, or a larger batch_size."
+        )
+    raise DivergenceError(
+        f"LiSSA diverges at step {step} with scale = {scale:.3g} and lam = {lam:.3g}. {remedy}"
+    )
+
+
+def _check(F, lam, scale, steps, chains, batch_size, checks) -> None:
+    for name, value in dict(
+        steps=steps, chains=chains, batch_size=batch_size, checks=checks
+    ).items():
+        require(value >= 1, f"{name} is {value}; it must be at least 1.")
+    if scale == "auto":
+        return
+    require(
+        isinstance(scale, (int, float)) and scale > 0,
+        f"scale is {scale!r}; give a number > 0, or 'auto' to have it measured.",
+    )
+    known = lam + F.weight_decay
+    require(
+        scale > known / 2,
+        f"scale = {scale:g} is too small: lam and the decay alone add {known:g} to every "
+        f"eigenvalue and the recursion diverges unless scale > {known / 2:g}. Use 'auto'.",
+    )

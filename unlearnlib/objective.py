@@ -1,0 +1,353 @@
+"""The training objective as a function of one flat vector.
+
+    F(w) = (1/n) sum_i loss(model_w(x_i), y_i) + (wd/2) ||w - center||^2
+
+Everything else in the package sees a model only through this class, so that code reads like the
+paper's equations. The data is walked through in passes of `pass_size` samples: memory does not
+grow with n. The model is always evaluated in eval mode, with its buffers frozen.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, vjp, vmap
+from torch.nn.functional import cross_entropy
+
+from .errors import InputError, require
+
+MAX_DENSE_BYTES = 4 * 2**30
+Loss = Callable[[Tensor, Tensor], Tensor]
+Indices = Sequence[int] | Tensor
+
+
+def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean over samples of ||output - y||^2 / 2: a linear model then has a constant Hessian."""
+    return (outputs - y).square().flatten(1).sum(1).mean() / 2
+
+
+class Objective:
+    """F(w) = mean loss + (wd/2)||w - center||^2 over n samples, for w of shape (p,).
+
+    model   any nn.Module; copied, never changed. Its device and dtype are the objective's.
+    x, y    n inputs and n targets; held by reference, moved to the dtype a batch at a time.
+    loss    loss(outputs, y) -> mean over the batch. Default: cross-entropy on integer labels.
+    weight_decay, center   the regulariser; center defaults to 0. It is the *squared* norm, as
+            in the paper's text; the released code uses unsquared norms of single tensors.
+
+    `w` lists the parameters in the order of `model.named_parameters()`, as
+    torch.nn.utils.parameters_to_vector does. Raises InputError for inputs the model cannot take.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        loss: Loss = cross_entropy,
+        weight_decay: float = 0.0,
+        center: Tensor | None = None,
+        pass_size: int = 1024,
+    ):
+        _refuse_active_dropout(model)
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._names = [name for name, _ in self.model.named_parameters()]
+        self._shapes = [q.shape for q in self.model.parameters()]
+        self._sizes = [q.numel() for q in self.model.parameters()]
+        require(bool(self._sizes), "The model has no parameters; give one that can be trained.")
+        require(
+            math.isfinite(weight_decay) and weight_decay >= 0,
+            f"weight_decay is {weight_decay}; it must be a finite number >= 0.",
+        )
+        first = next(self.model.parameters())
+        self.dtype, self.device, self.p = first.dtype, first.device, sum(self._sizes)
+        self.x, self.y, self.loss = x, y, loss
+        self.weight_decay, self.pass_size = float(weight_decay), pass_size
+        self.center = None if center is None else self.check(center, "center").detach().clone()
+        self.rows: Tensor | None = None
+        self.buffers = dict(self.model.named_buffers())
+        self._convolutional = any(isinstance(q, nn.modules.conv._ConvNd) for q in model.modules())
+        self._check_data()
+
+    # ---- what it holds ---------------------------------------------------------------------
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.x) if self.rows is None else len(self.rows)
+
+    def initial(self) -> Tensor:
+        """The flat vector of the model as it was handed over, shape (p,)."""
+        return torch.cat([q.reshape(-1) for q in self.model.parameters()])
+
+    def pieces(self, w: Tensor) -> dict[str, Tensor]:
+        """Windows on w (p,), one for each named parameter, in its shape."""
+        windows = (q.view(s) for q, s in zip(w.split(self._sizes), self._shapes, strict=True))
+        return dict(zip(self._names, windows, strict=True))
+
+    def module(self, w: Tensor) -> nn.Module:
+        """A copy of the model that holds w, in eval mode."""
+        model = copy.deepcopy(self.model)
+        nn.utils.vector_to_parameters(self.check(w).detach().clone(), model.parameters())
+        return model.requires_grad_(True)
+
+    def only(self, rows: Indices) -> Objective:
+        """The objective on these samples alone (the forget set). Data is shared, not copied."""
+        return self._on(self.indices(rows))
+
+    def without(self, rows: Indices) -> Objective:
+        """The objective on all other samples (the retained set). Data is shared, not copied."""
+        rows = self.indices(rows)
+        require(
+            len(rows) < self.n,
+            f"All {self.n} samples would be forgotten; at least one must be retained. "
+            "To forget everything, train a new model instead.",
+        )
+        keep = torch.ones(self.n, dtype=torch.bool)
+        keep[rows] = False
+        return self._on(keep.nonzero().squeeze(1))
+
+    def with_buffers(self, buffers: dict[str, Tensor]) -> Objective:
+        """The same objective with other frozen buffers (BatchNorm statistics), by name."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        other.buffers = dict(other.model.named_buffers())
+        for name, buffer in other.buffers.items():
+            require(name in buffers, f"Buffer '{name}' is missing; give all of the model's buffers.")
+            buffer.copy_(buffers[name])
+        return other
+
+    def to(self, dtype: torch.dtype) -> Objective:
+        """The same objective in another precision; float64 for spectra and certificates."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model).to(dtype)
+        other.buffers = dict(other.model.named_buffers())
+        other.dtype = dtype
+        other.center = None if self.center is None else self.center.to(dtype)
+        return other
+
+    # ---- values and derivatives over all n samples -----------------------------------------
+
+    def value(self, w: Tensor) -> float:
+        """F(w)."""
+        w = self.check(w)
+        with torch.no_grad():
+            total = sum(float(self.batch_loss(w, x, y)) * len(x) for x, y in self.passes())
+        return total / self.n + self.weight_decay / 2 * float(self._from_center(w).square().sum())
+
+    def gradient(self, w: Tensor) -> Tensor:
+        """grad F(w), shape (p,)."""
+        leaf = self.check(w).detach().requires_grad_()
+        total = torch.zeros_like(leaf)
+        for x, y in self.passes():
+            total += torch.autograd.grad(self.batch_loss(leaf, x, y), leaf)[0] * len(x)
+        return total / self.n + self.weight_decay * self._from_center(w)
+
+    def hvp(self, w: Tensor, v: Tensor) -> Tensor:
+        """The Hessian product H(w) v, for v of shape (p,) or (k, p)."""
+        w, total = self.check(w), torch.zeros_like(v)
+        for x, y in self.passes():
+            total += self.batch_hvp(w, v, x, y) * len(x)
+        return total / self.n + self.weight_decay * v
+
+    def ggn(self, w: Tensor, v: Tensor) -> Tensor:
+        """The Gauss-Newton product J^T (d^2 loss / d outputs^2) J v, plus wd v; v of shape (p,).
+
+        Positive semi-definite for losses convex in the outputs; equal to the Hessian where the
+        model is linear in its parameters.
+        """
+        w, total = self.check(w), torch.zeros_like(v)
+        for x, y in self.passes():
+            total += self._batch_ggn(w, v, x, y) * len(x)
+        return total / self.n + self.weight_decay * v
+
+    def hessian(self, w: Tensor) -> Tensor:
+        """The dense Hessian H(w), shape (p, p); refused beyond 4 GiB."""
+        size = self.p**2 * w.element_size()
+        require(
+            size <= MAX_DENSE_BYTES,
+            f"A dense {self.p} x {self.p} Hessian takes {size / 2**30:.1f} GiB, more than "
+            f"{MAX_DENSE_BYTES / 2**30:.0f}; use F.hvp, or a smaller model.",
+        )
+        dense = torch.empty(self.p, self.p, dtype=self.dtype, device=self.device)
+        for block in torch.arange(self.p, device=self.device).split(64):
+            unit_vectors = nn.functional.one_hot(block, self.p).to(self.dtype)
+            dense[block] = self.hvp(w, unit_vectors)
+        return dense
+
+    # ---- one batch: the data term alone, without decay ---------------------------------------
+
+    def outputs(self, w: Tensor, x: Tensor) -> Tensor:
+        """The model's outputs at w (p,) on a batch."""
+        return functional_call(self.model, {**self.buffers, **self.pieces(w)}, (x,))
+
+    def batch_loss(self, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Mean loss on a batch. For k models, w (k, p), x (k, b, ...), y (k, b): shape (k,)."""
+        if w.dim() == 2:
+            return vmap(self.batch_loss)(w, x, y)
+        return self.loss(self.outputs(w, x), y)
+
+    def batch_hvp(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Hessian product of the mean loss on a batch, by differentiating twice.
+
+        v (p,), or (k, p) for k vectors that share the batch.
+        """
+        leaf = w.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(self.batch_loss(leaf, x, y), leaf, create_graph=True)
+        return torch.autograd.grad(slope, leaf, v, is_grads_batched=v.dim() == 2)[0]
+
+    def hvp_each(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """k vectors v (k, p), each times the Hessian of its own batch x (k, b, ...), y (k, b).
+
+        Together by vmap; one at a time for convolutional nets, where vmap does not pay.
+        """
+        if self._convolutional:
+            return torch.stack([self.batch_hvp(w, *own) for own in zip(v, x, y, strict=True)])
+        leaf = w.detach().expand_as(v).requires_grad_()
+        losses = self.batch_loss(leaf, x, y)
+        (slopes,) = torch.autograd.grad(losses.sum(), leaf, create_graph=True)
+        return torch.autograd.grad(slopes, leaf, v)[0]
+
+    def _batch_ggn(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        def model(u: Tensor) -> Tensor:
+            return self.outputs(u, x)
+
+        def slope(z: Tensor) -> Tensor:
+            return torch.func.grad(lambda o: self.loss(o, y))(z)
+
+        outputs, change = jvp(model, (w,), (v,))
+        _, bent = jvp(slope, (outputs,), (change,))
+        return vjp(model, w)[1](bent)[0]
+
+    # ---- walking through the data ------------------------------------------------------------
+
+    def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Samples by position within this objective; positions may have any shape."""
+        at = positions if self.rows is None else self.rows[positions]
+        return self._cast(self.x[at]), self._cast(self.y[at])
+
+    def passes(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All samples once, `pass_size` at a time."""
+        for start in range(0, self.n, self.pass_size):
+            yield self.batch(slice(start, min(start + self.pass_size, self.n)))
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        """Positions of samples drawn uniformly with replacement, any shape."""
+        return torch.randint(self.n, shape, generator=generator)
+
+    # ---- checks ----------------------------------------------------------------------------
+
+    def check(self, w: Tensor, name: str = "w") -> Tensor:
+        """`w` itself, if it is a finite vector (p,) or (k, p) of this objective's dtype."""
+        require(
+            isinstance(w, Tensor) and w.dim() in (1, 2) and w.shape[-1] == self.p,
+            f"{name} has shape {tuple(getattr(w, 'shape', ()))}; this model has {self.p} "
+            f"parameters, so give a tensor of shape ({self.p},), as F.initial() does.",
+        )
+        require(
+            w.dtype == self.dtype,
+            f"{name} is {w.dtype} and the objective {self.dtype}; "
+            f"convert it with {name}.to({self.dtype}) or the objective with F.to({w.dtype}).",
+        )
+        bad = int((~torch.isfinite(w)).sum())
+        require(
+            bad == 0,
+            f"{name} holds {bad} NaN or infinite numbers out of {w.numel()}; all must be finite. "
+            "Training probably diverged: lower its rate.",
+        )
+        return w
+
+    def _check_data(self) -> None:
+        n, m = len(self.x), len(self.y)
+        require(n == m and n > 0, f"x has {n} samples and y has {m}; give as many, at least one.")
+        x, y = self.batch(slice(0, 1))
+        try:
+            with torch.no_grad():
+                outputs = self.outputs(self.initial(), x)
+        except (RuntimeError, ValueError, IndexError) as problem:
+            raise InputError(
+                f"The model cannot take inputs of shape {tuple(self.x.shape[1:])}: {problem}. "
+                "Give it the image shape it was built for."
+            ) from problem
+        if self.loss is cross_entropy:
+            _check_labels(self.y, outputs)
+        else:
+            require(
+                outputs.shape[1:] == y.shape[1:],
+                f"Targets have shape {tuple(y.shape[1:])} and outputs {tuple(outputs.shape[1:])};"
+                " they must agree.",
+            )
+
+    def indices(self, rows: Indices) -> Tensor:
+        """`rows` as integers, if they name samples of this objective, each once, at least one."""
+        rows = torch.as_tensor(rows).reshape(-1)
+        require(
+            len(rows) > 0, "The set of samples is empty; name at least one index of the trained set."
+        )
+        require(
+            not rows.dtype.is_floating_point and rows.dtype != torch.bool,
+            f"Indices are {rows.dtype}; give integers (for a mask, mask.nonzero().squeeze(1)).",
+        )
+        rows = rows.long()
+        low, high = int(rows.min()), int(rows.max())
+        wrong = low if low < 0 else high
+        require(
+            0 <= low and high < self.n,
+            f"Index {wrong} is outside the trained set of {self.n} samples; "
+            f"indices go from 0 to {self.n - 1}.",
+        )
+        found, times = rows.unique(return_counts=True)
+        twice = found[times > 1].tolist()
+        require(
+            not twice,
+            f"Named more than once: {twice[:5]}; name each sample once (indices.unique() does).",
+        )
+        return rows
+
+    # ---- small things ------------------------------------------------------------------------
+
+    def _on(self, rows: Tensor) -> Objective:
+        other = copy.copy(self)
+        other.rows = rows if self.rows is None else self.rows[rows]
+        return other
+
+    def add_decay(self, gradient: Tensor, w: Tensor) -> None:
+        """Add the regulariser's gradient, wd (w - center), in place."""
+        if self.weight_decay:
+            gradient.add_(self._from_center(w), alpha=self.weight_decay)
+
+    def _from_center(self, w: Tensor) -> Tensor:
+        return w if self.center is None else w - self.center
+
+    def _cast(self, z: Tensor) -> Tensor:
+        return z.to(self.device, self.dtype) if z.is_floating_point() else z.to(self.device)
+
+
+def _check_labels(y: Tensor, outputs: Tensor) -> None:
+    classes = outputs.shape[-1]
+    require(
+        not y.is_floating_point() and y.dim() == 1,
+        f"Labels are {y.dtype} of shape {tuple(y.shape)}; cross-entropy needs n integers.",
+    )
+    low, high = int(y.min()), int(y.max())
+    wrong = low if low < 0 else high
+    require(
+        0 <= low and high < classes,
+        f"Label {wrong} is out of range for a model with {classes} outputs; "
+        f"labels go from 0 to {classes - 1}.",
+    )
+
+
+def _refuse_active_dropout(model: nn.Module) -> None:
+    for name, layer in model.named_modules():
+        active = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p > 0
+        require(
+            not active,
+            f"Layer '{name}' is an active dropout (p = {getattr(layer, 'p', 0)}): the loss would "
+            "be random and have no Hessian. Set p = 0, or call model.eval() first.",
+        )

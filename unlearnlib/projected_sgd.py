@@ -1,0 +1,238 @@
+"""Training inside the ball ||w|| <= C (the norm constraint of Section 3 and Algorithm 1)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import batchnorm
+from .errors import DivergenceError, require
+from .objective import Objective
+from .progress import bar
+
+SCHEDULES = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
+OPTIMIZERS = ("sgd", "adam")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training leaves behind.
+
+    w           (p,), or (k, p) for k models; inside the ball.
+    buffers     the model's buffers after training, for `F.with_buffers(run.buffers)`.
+    history     one dict an epoch: `loss` (mean over its batches, without decay), `norm` (of w),
+                `projected` (share of its steps that ended outside the ball) and, where training
+                stops on it, `gradient_norm`. For k models each is a list of k.
+    converged   whether the gradient norm asked for was reached; None if none was asked for.
+    """
+
+    w: Tensor
+    buffers: dict[str, Tensor]
+    history: list[dict]
+    converged: bool | None
+    seconds: float
+
+
+def project(w: Tensor, C: float) -> Tensor:
+    """The nearest point of the ball ||w|| <= C, row by row; inside also after rounding.
+
+    Non-expansive: an estimate never moves away from a retrained model that lies in the ball.
+    """
+    norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True, dtype=torch.float64)
+    inside = C * (1 - 4 * torch.finfo(w.dtype).eps)
+    return torch.where(norm > C, w * (inside / norm).to(w.dtype), w)
+
+
+def projected_sgd(
+    F: Objective,
+    w0: Tensor,
+    *,
+    C: float = math.inf,
+    epochs: int,
+    lr: float,
+    momentum: float = 0.0,
+    optimizer: str = "sgd",
+    schedule: str = "constant",
+    batch_size: int = 128,
+    until_gradient: float | None = None,
+    rows: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Run:
+    """Minimise F over the ball: w <- project(w - lr * rule(grad F_batch(w)), C), batch by batch.
+
+    w0              (p,), or (k, p) to train k models side by side, each on its own shuffle.
+                    Projected before the first step: the CNNs of the paper start outside.
+    C               radius, > 0; infinity for no constraint.
+    optimizer       "sgd" (with momentum) or "adam": torch's own, on the flat vector. The paper's
+                    text says projected gradient descent, its experiments use Adam.
+    schedule        "constant", or "cosine": from lr to 0 over the whole run.
+    until_gradient  stop after the first epoch that ends with ||grad F(w)|| <= this, over all
+                    samples and, for k models, for all of them.
+    rows            (k, m): the m samples of F that each of k models trains on; default all.
+    generator       decides the shuffles and nothing else.
+
+    BatchNorm layers train on batch statistics and hand their buffers on. Raises InputError for
+    arguments out of range, DivergenceError once w stops being finite.
+    """
+    _check(F, w0, C, epochs, lr, optimizer, schedule, batch_size, rows)
+    started = time.perf_counter()
+    w = project(w0.detach().clone(), C)
+    trainee = _Stacked(F, w) if w.dim() == 2 else _Single(F, w)
+    rule = torch.optim.Adam([w], lr) if optimizer == "adam" else torch.optim.SGD([w], lr, momentum)
+    samples = torch.arange(F.n).expand(*w.shape[:-1], F.n) if rows is None else rows
+    steps = epochs * math.ceil(samples.shape[-1] / batch_size)
+    rate = torch.optim.lr_scheduler.LambdaLR(rule, lambda t: SCHEDULES[schedule](t / steps))
+
+    history: list[dict] = []
+    converged = None if until_gradient is None else False
+    for epoch in bar(range(epochs), "training"):
+        losses, outside = [], []
+        for positions in _shuffled(samples, generator, batch_size):
+            losses.append(trainee.backward(*F.batch(positions)))
+            rule.step()
+            rate.step()
+            outside.append(_project_in_place(w, C))
+        history.append(_summary(epoch + 1, losses, outside, w))
+        _refuse_divergence(w, epoch + 1, lr)
+        if until_gradient is not None:
+            norms = trainee.gradient_norms(samples)
+            history[-1]["gradient_norm"] = norms.tolist()
+            converged = bool((norms <= until_gradient).all())
+            if converged:
+                break
+    seconds = time.perf_counter() - started
+    return Run(w.detach().clone(), trainee.buffers(), history, converged, seconds)
+
+
+class _Single:
+    """One model whose parameters are windows on w and their gradients windows on w.grad."""
+
+    def __init__(self, F: Objective, w: Tensor):
+        self.F, self.w = F, w
+        w.grad = torch.zeros_like(w)
+        self.model = F.module(w)
+        for layer in batchnorm.layers(self.model):
+            layer.train()
+        windows = zip(F.pieces(w).values(), F.pieces(w.grad).values(), strict=True)
+        for q, (value, gradient) in zip(self.model.parameters(), windows, strict=True):
+            q.data, q.grad = value, gradient
+
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Put the gradient of the batch, decay included, into w.grad; return the batch's loss."""
+        self.w.grad.zero_()
+        loss = self.F.loss(self.model(x), y)
+        loss.backward()
+        self.F.add_decay(self.w.grad, self.w)
+        return loss.detach()
+
+    def gradient_norms(self, samples: Tensor) -> Tensor:
+        F = self.F.with_buffers(self.buffers())
+        return F.gradient(self.w).norm()
+
+    def buffers(self) -> dict[str, Tensor]:
+        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+
+
+class _Stacked:
+    """k models advanced together, w (k, p), by vmap."""
+
+    def __init__(self, F: Objective, w: Tensor):
+        require(
+            not batchnorm.layers(F.model),
+            f"{len(w)} models side by side cannot share BatchNorm statistics; "
+            "build the model with norm='group', or train one at a time.",
+        )
+        self.F, self.w = F, w
+
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        leaf = self.w.detach().requires_grad_()
+        losses = self.F.batch_loss(leaf, x, y)
+        self.w.grad = torch.autograd.grad(losses.sum(), leaf)[0]
+        self.F.add_decay(self.w.grad, self.w)
+        return losses.detach()
+
+    def gradient_norms(self, samples: Tensor) -> Tensor:
+        pairs = zip(self.w, samples, strict=True)
+        return torch.stack([self.F.only(rows).gradient(w).norm() for w, rows in pairs])
+
+    def buffers(self) -> dict[str, Tensor]:
+        return {name: buffer.clone() for name, buffer in self.F.buffers.items()}
+
+
+def _shuffled(
+    samples: Tensor, generator: torch.Generator | None, batch_size: int
+) -> Iterator[Tensor]:
+    """One epoch's batches: positions (b,), or (k, b) with an order of its own for each model."""
+    if samples.dim() == 1:
+        order = torch.randperm(len(samples), generator=generator)
+    else:
+        order = torch.rand(samples.shape, generator=generator, dtype=torch.float64).argsort(1)
+    yield from samples.gather(-1, order).split(batch_size, dim=-1)
+
+
+def _project_in_place(w: Tensor, C: float) -> Tensor:
+    """Project w and say which rows were outside."""
+    if C == math.inf:
+        return torch.zeros(w.shape[:-1])
+    outside = torch.linalg.vector_norm(w, dim=-1, dtype=torch.float64) > C
+    if outside.any():
+        w.copy_(project(w, C))
+    return outside.to(torch.get_default_dtype())
+
+
+def _summary(epoch: int, losses: list[Tensor], outside: list[Tensor], w: Tensor) -> dict:
+    return {
+        "epoch": epoch,
+        "loss": torch.stack(losses).mean(0).tolist(),
+        "norm": w.norm(dim=-1).tolist(),
+        "projected": torch.stack(outside).mean(0).tolist(),
+    }
+
+
+def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:
+    require(
+        bool(torch.isfinite(w).all()),
+        f"Training diverged in epoch {epoch}: w is no longer finite at lr = {lr:g}. "
+        f"Try lr = {lr / 10:g}.",
+        DivergenceError,
+    )
+
+
+def _check(
+    F: Objective,
+    w0: Tensor,
+    C: float,
+    epochs: int,
+    lr: float,
+    optimizer: str,
+    schedule: str,
+    batch_size: int,
+    rows: Tensor | None,
+) -> None:
+    F.check(w0, "w0")
+    check_radius(C)
+    require(epochs >= 1, f"epochs is {epochs}; it must be at least 1.")
+    require(batch_size >= 1, f"batch_size is {batch_size}; it must be at least 1.")
+    require(lr > 0, f"lr is {lr}; it must be > 0.")
+    require(optimizer in OPTIMIZERS, f"optimizer is '{optimizer}'; choose from {OPTIMIZERS}.")
+    require(schedule in SCHEDULES, f"schedule is '{schedule}'; choose from {(*SCHEDULES,)}.")
+    if rows is not None:
+        fits = w0.dim() == 2 and rows.dim() == 2 and len(rows) == len(w0)
+        require(
+            fits,
+            f"rows has shape {tuple(rows.shape)} for w0 of shape {tuple(w0.shape)}; "
+            "give one row of sample positions for each of the k models.",
+        )
+
+
+def check_radius(C: float) -> None:
+    """Refuse a norm bound that is not a positive number."""
+    require(C > 0, f"C is {C}; the radius of the ball must be > 0 (math.inf for no constraint).")

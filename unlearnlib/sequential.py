@@ -1,0 +1,110 @@
+"""Many requests, one after the other (Algorithm 2), and what they cost together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .certificate import Constants
+from .cg import conjugate_gradient
+from .errors import InputError, require
+from .newton import Solver
+from .noise import compose_epsilon
+from .objective import Indices, Objective
+from .unlearn import Release, unlearn
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The epsilon of each release and of the history, at one delta.
+
+    each      epsilon of release k alone: what someone learns who sees only that one
+    history   epsilon of releases 1..k seen together; the first request appears in all of them
+    """
+
+    delta: float
+    each: list[float]
+    history: list[float]
+
+
+class SequentialUnlearner:
+    """Answers requests from the running estimate: w_k = project(w_(k-1) - Newton step on D_r,k).
+
+    Each request starts from the last *noiseless* estimate, on what is then retained; the noise
+    of a release never enters the next. Projection keeps every estimate in the ball, which is what
+    Proposition 4.2's flat bound rests on. Arguments are those of `unlearn`, the same for every
+    request; lam_min and the other constants must hold at every estimate, and the seed of request
+    k is seed + k - 1.
+
+    A request that is refused leaves everything as it was.
+    """
+
+    def __init__(
+        self,
+        F: Objective,
+        w: Tensor,
+        *,
+        C: float,
+        lam: float,
+        delta: float,
+        epsilon: float | None = None,
+        sigma: float | None = None,
+        constants: Constants = Constants(),
+        solver: Solver = conjugate_gradient,
+        tol: float = 1e-3,
+        seed: int | None = None,
+    ):
+        self.F, self.w, self.seed = F, F.check(w), seed
+        self.terms = dict(
+            C=C, lam=lam, delta=delta, epsilon=epsilon, sigma=sigma,
+            constants=constants, solver=solver, tol=tol,
+        )  # fmt: skip
+        self.kept = torch.arange(F.n)
+        self.releases: list[Release] = []
+
+    def forget(self, indices: Indices) -> Release:
+        """Answer the next request; indices are those of the set trained on, as on the first day."""
+        wanted = self.F.indices(indices)
+        gone = wanted[~torch.isin(wanted, self.kept)].tolist()
+        require(not gone, f"Already forgotten: {gone[:5]}; name only samples still retained.")
+        first = not self.releases
+        now = self.F if first else self.F.only(self.kept)
+        release = unlearn(
+            now,
+            self.w,
+            torch.searchsorted(self.kept, wanted),
+            seed=None if self.seed is None else self.seed + len(self.releases),
+            stationary=first,
+            **self.terms,
+        )
+        self.w = release.estimate
+        self.kept = self.kept[~torch.isin(self.kept, wanted)]
+        self.releases.append(release)
+        return release
+
+    def budget(self, delta: float) -> Budget:
+        """What the releases so far cost, exactly, for Gaussian noise drawn afresh each time."""
+        if not self.releases:
+            raise InputError("Nothing has been released yet; call forget(indices) first.")
+        cards = [release.certificate for release in self.releases]
+        sizes, sigmas = [c.sensitivity.value for c in cards], [c.sigma for c in cards]
+        rho = [c.sensitivity.rho for c in cards]
+        each, history = [], []
+        for k in range(1, len(cards) + 1):
+            each.append(_epsilon(sizes[k - 1 : k], sigmas[k - 1 : k], delta, rho[k - 1 : k]))
+            history.append(_epsilon(sizes[:k], sigmas[:k], delta, rho[:k]))
+        return Budget(delta, each, history)
+
+
+def _epsilon(sizes: list[float], sigmas: list[float], delta: float, rhos: list[float]) -> float:
+    """Composed epsilon; a theorem that fails with probability rho costs that much delta."""
+    failing = 1 - math.prod(1 - rho for rho in rhos)
+    require(
+        failing < delta,
+        f"LiSSA's theorem fails with probability {failing:.3g} over {len(rhos)} releases, more "
+        f"than delta = {delta:g}; take a smaller rho, or a larger delta.",
+    )
+    return compose_epsilon(sizes, sigmas, delta - failing) - math.log1p(-failing)

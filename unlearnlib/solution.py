@@ -1,0 +1,71 @@
+"""What a solver of (H + lam I) x = b returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .errors import require
+from .objective import Objective
+
+CONVERGED = "converged"
+NOISE_FLOOR = "stagnated at the noise floor"
+ROUNDING = "stagnated at rounding"
+STEPS = "steps used up"
+
+
+@dataclass(frozen=True)
+class Solution:
+    """An approximate solution x of (H + lam I) x = b, and how far it can be trusted.
+
+    x            (p,)
+    residual     ||(H + lam I) x - b|| / ||b|| of x itself, recomputed at the end
+    residual_on  the samples it was measured on: "all n samples" or a named subset
+    floor        with a subset, the residual that the exact x would show there; 0 on all samples
+    noise        part of the residual that is the chains' disagreement; 0 where it can't be told
+    history      (steps, relative residual) at each check
+    status       "converged" (residual <= tol), or what stopped it short of that
+    scale        LiSSA's scale; None for conjugate gradient
+    """
+
+    x: Tensor
+    residual: float
+    residual_on: str
+    floor: float
+    noise: float
+    history: list[tuple[int, float]]
+    steps: int
+    status: str
+    scale: float | None
+    seconds: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the tolerance asked for was reached."""
+        return self.status == CONVERGED
+
+    @property
+    def damping(self) -> float:
+        """scale/(steps+1): LiSSA cannot invert eigenvalues below it; 0 for conjugate gradient."""
+        return 0.0 if self.scale is None else self.scale / (self.steps + 1)
+
+    def __str__(self) -> str:
+        line = f"{self.status} after {self.steps:,} steps, relative residual {self.residual:.2g}"
+        line += f" on {self.residual_on}"
+        if self.floor:
+            line += f" (floor there {self.floor:.2g})"
+        if self.scale is not None:
+            line += f"; scale {self.scale:.3g}, effective damping {self.damping:.2g}"
+        return line
+
+
+def check_system(F: Objective, w: Tensor, b: Tensor, lam: float, tol: float) -> None:
+    """Refuse what no solver can start from."""
+    F.check(w)
+    F.check(b, "b")
+    require(
+        math.isfinite(lam) and lam >= 0, f"lam is {lam}; the damping must be a finite number >= 0."
+    )
+    require(tol > 0, f"tol is {tol}; the relative residual to stop at must be > 0.")

@@ -1,0 +1,138 @@
+"""Curvature as measured: extreme eigenvalues and Lipschitz estimates.
+
+Nothing here proves anything. Lanczos returns Rayleigh quotients, so lam_min errs from above and
+lam_max from below; a maximum over samples or directions errs from below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+
+from .objective import Objective
+
+DENSE_BELOW = 64
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """Smallest and largest eigenvalue of H(w), and how many Hessian products they took."""
+
+    lam_min: float
+    lam_max: float
+    products: int
+
+
+def extreme_eigenvalues(
+    F: Objective, w: Tensor, *, tol: float = 1e-3, generator: torch.Generator | None = None
+) -> Extremes:
+    """lam_min (from above) and lam_max (from below) of the Hessian of F at w, decay included.
+
+    Lanczos in float64 over all samples of F (take F.only(sample) for a cheaper look), each end
+    to about tol times the width of the spectrum. Below 64 parameters, exact from the dense matrix.
+    """
+    F, w = F.to(torch.float64), w.to(torch.float64)
+    if F.p < DENSE_BELOW:
+        values = torch.linalg.eigvalsh(F.hessian(w))
+        return Extremes(float(values[0]), float(values[-1]), F.p)
+    start = torch.randn(F.p, generator=generator, dtype=torch.float64)
+    counted = _Counter(lambda v: F.hvp(w, v))
+    top = _lanczos(counted, start, tol)
+    # shifted, the lower end is the far one: the tolerance is then relative to the width
+    low = top + _lanczos(lambda v: counted(v) - top * v, start, tol, "LM") if top else 0.0
+    return Extremes(min(low, top), top, counted.calls)
+
+
+def minibatch_curvature(
+    F: Objective,
+    w: Tensor,
+    batch_size: int,
+    *,
+    batches: int = 32,
+    iterations: int = 12,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Spectral norm of the Hessian, decay included, of each of `batches` sampled minibatches.
+
+    Shape (batches,), from below (power iteration). Minibatches curve far more than the full set;
+    it is theirs that LiSSA's scale must exceed.
+    """
+    x, y = F.batch(F.draw((batches, batch_size), generator))
+    v = torch.randn(batches, F.p, generator=generator).to(w)
+    norms = v.norm(dim=1, keepdim=True)
+    for _ in range(iterations):
+        v = v / norms.clamp_min(torch.finfo(w.dtype).tiny)
+        v = F.hvp_each(w, v, x, y) + F.weight_decay * v
+        norms = v.norm(dim=1, keepdim=True)
+    return norms.squeeze(1)
+
+
+def gradient_lipschitz(
+    F: Objective, w: Tensor, *, iterations: int = 20, generator: torch.Generator | None = None
+) -> float:
+    """||H(w)||: a lower estimate of L, which is its largest value anywhere in the ball."""
+    return _spectral_norm(lambda v: F.hvp(w, v), w, iterations, generator)
+
+
+def hessian_lipschitz(
+    F: Objective,
+    w: Tensor,
+    direction: Tensor,
+    distance: float,
+    *,
+    iterations: int = 20,
+    generator: torch.Generator | None = None,
+) -> float:
+    """||H(w + t u) - H(w)|| / t along u = direction/||direction||, t = distance.
+
+    A lower estimate of M. A ReLU network has no finite M: the Hessian jumps at its kinks.
+    """
+    there = w + distance * direction / direction.norm()
+
+    def change(v: Tensor) -> Tensor:
+        return F.hvp(there, v) - F.hvp(w, v)
+
+    return _spectral_norm(change, w, iterations, generator) / distance
+
+
+class _Counter:
+    def __init__(self, product: Callable[[Tensor], Tensor]):
+        self.product, self.calls = product, 0
+
+    def __call__(self, v: Tensor) -> Tensor:
+        self.calls += 1
+        return self.product(v)
+
+
+def _lanczos(
+    product: Callable[[Tensor], Tensor], start: Tensor, tol: float, which: str = "LA"
+) -> float:
+    operator = LinearOperator(
+        (len(start),) * 2,
+        matvec=lambda v: product(torch.from_numpy(v.reshape(-1).copy())).numpy(),
+        dtype="float64",
+    )
+    (value,) = eigsh(
+        operator, k=1, which=which, v0=start.numpy(), tol=tol, return_eigenvectors=False
+    )
+    return float(value)
+
+
+def _spectral_norm(
+    product: Callable[[Tensor], Tensor],
+    w: Tensor,
+    iterations: int,
+    generator: torch.Generator | None,
+) -> float:
+    v = torch.randn(w.shape, generator=generator).to(w)
+    norm = v.norm()
+    for _ in range(iterations):
+        if norm == 0:
+            return 0.0
+        v = product(v / norm)
+        norm = v.norm()
+    return float(norm)

@@ -1,0 +1,230 @@
+"""One request (Algorithm 1): estimate the retrained model, certify the estimate, add noise."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import batchnorm, bounds
+from .certificate import (
+    THE_BALL,
+    VOID,
+    Certificate,
+    Constants,
+    Sensitivity,
+    calibrate,
+    sensitivity,
+)
+from .cg import conjugate_gradient
+from .errors import require
+from .newton import Solver
+from .noise import sample_noise
+from .objective import Indices, Objective
+from .projected_sgd import check_radius, project
+from .solution import Solution
+
+SECRET = "secret"
+REPRODUCIBLE = "reproducible: not private"
+GRADIENT = "||grad F(w)||, all samples"
+RETAINED_GRADIENT = "||grad F_r(w)||, retained samples"
+CURVATURE = "curvature of H + lam I along the update"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What answers a request.
+
+    w            (p,), noisy: the only vector to publish, with `certificate.public_json()`
+    certificate  the card; where `certificate.holds` is "void", publish nothing and retrain
+    estimate     (p,), the noiseless estimate inside the ball: secret
+    solution     the solver's report
+    buffers      BatchNorm statistics that belong to w; empty for models without
+    seconds      from request to release
+    """
+
+    w: Tensor
+    certificate: Certificate
+    estimate: Tensor
+    solution: Solution
+    buffers: dict[str, Tensor]
+    seconds: float
+
+
+def unlearn(
+    F: Objective,
+    w: Tensor,
+    forget: Indices,
+    *,
+    C: float,
+    lam: float,
+    delta: float,
+    epsilon: float | None = None,
+    sigma: float | None = None,
+    constants: Constants = Constants(),
+    solver: Solver = conjugate_gradient,
+    tol: float = 1e-3,
+    seed: int | None = None,
+    stationary: bool = True,
+) -> Release:
+    """Forget samples of F: release project(w - (H_r + lam I)^-1 grad F_r(w), C) + N(0, sigma^2 I).
+
+    w           (p,), trained on F inside ||w|| <= C, by a procedure that would have trained the
+                retained samples in the same ball.
+    forget      indices into F's samples: the forget set is a subset of them by construction.
+    delta       always; then exactly one of epsilon, the budget to meet, and sigma, the noise to
+                account for.
+    constants   what is known of the objective; nothing by default.
+    solver      called as solver(F_r, w, b, lam=lam, tol=tol).
+    seed        makes the noise reproducible, and the certificate says: not private. By default
+                the noise comes from the operating system's entropy.
+    stationary  whether w claims ||grad F(w)|| <= G itself, as a trained model does; an estimate
+                along a sequence does not.
+
+    The sensitivity follows from C, lam, tol and the constants alone. Gradients, residual and
+    curvature met on the way can only void the certificate. With BatchNorm no theorem applies: 2C
+    is certified and the buffers are recomputed on retained data from the noisy weights.
+
+    Deviates from the paper: the estimate is projected, the mechanism is analytic, and the residual
+    is measured where the paper relies on concentration (give a rho for the paper's Theorem 3.6).
+    Bad input raises InputError and changes nothing.
+    """
+    _check_model(F, w, C)
+    F_r, F_u = F.without(forget), F.only(forget)
+    target = target_sensitivity(F, C, lam, tol, constants)
+    epsilon, sigma = calibrate(target, delta, epsilon, sigma)
+
+    started = time.perf_counter()
+    b = F_r.gradient(w)
+    solution = solver(F_r, w, b, lam=lam, tol=tol)
+    estimate = project(w - solution.x, C)
+    released = estimate + sample_noise(estimate, sigma, seed)
+    buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
+    seconds = time.perf_counter() - started
+
+    found = _measurements(F_r, F_u, w, b, solution)
+    refuted = ()
+    if target.source != THE_BALL:
+        refuted = _refuted(found, solution, C, lam, tol, constants, stationary)
+    certificate = Certificate(
+        epsilon, delta, sigma, target, C, lam, tol, constants,
+        holds=VOID if refuted else target.holds,
+        noise=SECRET if seed is None else REPRODUCIBLE,
+        doing_nothing=_doing_nothing(F_r.n, F_u.n, C, constants),
+        reasons=refuted,
+        measurements=found,
+    )  # fmt: skip
+    return Release(released, certificate, estimate, solution, buffers, seconds)
+
+
+def target_sensitivity(
+    F: Objective, C: float, lam: float, tol: float, constants: Constants
+) -> Sensitivity:
+    """`sensitivity` for this model: of the constants with nothing claimed where it has BatchNorm."""
+    known = Constants() if batchnorm.layers(F.model) else constants
+    return sensitivity(C, lam, tol, known, F.p)
+
+
+def _check_model(F: Objective, w: Tensor, C: float) -> None:
+    F.check(w)
+    require(w.dim() == 1, f"w has shape {tuple(w.shape)}; unlearn one model at a time.")
+    check_radius(C)
+    norm = float(torch.linalg.vector_norm(w, dtype=torch.float64))
+    require(
+        norm <= C,
+        f"||w|| = {norm:.6g} exceeds C = {C:g}: the model was not trained inside the ball, so no "
+        "bound applies. Train with projected_sgd(C=...), or certify with the larger C that "
+        "training kept to.",
+    )
+
+
+def _measurements(
+    F_r: Objective, F_u: Objective, w: Tensor, b: Tensor, solution: Solution
+) -> dict[str, float | str]:
+    n = F_r.n + F_u.n
+    x, whole = solution.x, (F_r.n * b + F_u.n * F_u.gradient(w)) / n
+    found = {
+        "samples trained on": n,
+        "samples forgotten": F_u.n,
+        GRADIENT: float(whole.norm()),
+        RETAINED_GRADIENT: float(b.norm()),
+        "residual of the solver": solution.residual,
+        "residual measured on": solution.residual_on,
+        "length of the update": float(x.norm()),
+    }
+    if x.any():
+        found[CURVATURE] = float(b @ x / (x @ x))
+    return found
+
+
+def _refuted(
+    found: dict[str, float | str],
+    solution: Solution,
+    C: float,
+    lam: float,
+    tol: float,
+    constants: Constants,
+    stationary: bool,
+) -> tuple[str, ...]:
+    """The conditions of the bound that the data contradicts, each with its remedy."""
+    L, lam_min, G = constants.L.value, constants.lam_min.value, constants.G.value
+    b, x = found[RETAINED_GRADIENT], found["length of the update"]
+    # x^T (H + lam I) x differs from b^T x by at most the residual
+    curvature = found.get(CURVATURE, lam + lam_min)
+    slack = solution.residual * b / x if x else 0.0
+    conditions = [
+        (
+            stationary and found[GRADIENT] > G,
+            f"||grad F(w)|| = {found[GRADIENT]:.3g} exceeds G = {G:g}: train on, to G.",
+        ),
+        (
+            b > bounds.gradient_bound(C, L, G),
+            f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G: L = {L:g} is too small.",
+        ),
+        (
+            curvature + slack < lam + lam_min,
+            f"The update meets curvature {curvature - lam:.3g}, below lam_min = {lam_min:g}.",
+        ),
+        (
+            curvature - slack > lam + L,
+            f"The update meets curvature {curvature - lam:.3g}, above L = {L:g}.",
+        ),
+        *_solver_conditions(solution, lam, tol, constants),
+    ]
+    return tuple(message for contradicted, message in conditions if contradicted)
+
+
+def _solver_conditions(
+    solution: Solution, lam: float, tol: float, constants: Constants
+) -> list[tuple[bool, str]]:
+    if constants.rho is not None:
+        needed = bounds.lissa_steps(constants.B.value, lam, constants.lam_min.value)
+        return [
+            (
+                solution.steps < needed,
+                f"LiSSA took {solution.steps:,} steps; Theorem 3.6 needs {needed:,}.",
+            )
+        ]
+    return [
+        (
+            solution.residual > tol,
+            f"The solver reached a residual of {solution.residual:.3g}, not tol = {tol:g}: "
+            "give it more steps, or set a larger tol beforehand.",
+        ),
+        (
+            not solution.residual_on.startswith("all"),
+            f"The residual was measured on {solution.residual_on} only: use conjugate gradient, "
+            "or more LiSSA steps, so that all samples are affordable.",
+        ),
+    ]
+
+
+def _doing_nothing(n_r: int, n_u: int, C: float, constants: Constants) -> float:
+    """2C; less where F_r is proved strongly convex, since both minimisers are then close."""
+    mu, g = constants.lam_min, constants.sample_gradient.value
+    if mu.provenance != "proved" or mu.value <= 0:
+        return bounds.trivial_bound(C)
+    stable = bounds.stability_bound(n_r + n_u, n_u, g, mu.value)
+    return min(bounds.trivial_bound(C), stable)
