@@ -1,0 +1,89 @@
+"""How results look: one style, one colour a method everywhere, one way to save.
+
+Each module beside this one draws the figures of one notebook from its results.json alone, so that
+restyling never retrains.
+"""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..results import Saved, results_path
+from ..store import write_whole
+
+# Okabe and Ito's palette, one of Tol's added: told apart by colour-blind readers, and in print by lightness
+COLOURS = {
+    "trained": "#666666",
+    "unlearned": "#D55E00",
+    "released": "#CC79A7",
+    "retrained": "#0072B2",
+    "LiSSA": "#009E73",
+    "conjugate gradient": "#E69F00",
+    "dense solve": "#000000",
+    "Adam": "#56B4E9",
+    "SGD": "#882255",
+}
+MARKERS = {
+    "trained": "s",
+    "unlearned": "o",
+    "released": "v",
+    "retrained": "D",
+    "LiSSA": "o",
+    "conjugate gradient": "^",
+    "dense solve": "X",
+    "Adam": "v",
+    "SGD": "o",
+}
+DPI = 110
+
+
+def style() -> None:
+    """Set the look of every figure; called by `canvas`."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        rc={
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "axes.titlelocation": "left",
+            "legend.frameon": False,
+            "font.size": 10,
+            "axes.grid": True,
+            "grid.color": "#e6e6e6",
+        },
+    )
+
+
+def canvas(columns: int = 1, height: float = 3.6, width: float = 5.0) -> tuple[Figure, list[Axes]]:
+    """A row of axes, `width` x `height` inches each."""
+    style()
+    fig, axes = plt.subplots(
+        1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained"
+    )
+    return fig, list(axes[0])
+
+
+def save(fig: Figure, results: Saved, name: str) -> Figure:
+    """Write figures/<profile>/<notebook>/<name>.png whole, and hand the figure back to be shown."""
+    png = io.BytesIO()
+    fig.savefig(png, dpi=DPI, format="png")
+    path = results_path(results.notebook, results.profile).with_name(f"{name}.png")
+    write_whole(path, png.getvalue())
+    plt.close(fig)
+    return fig
+
+
+def runs(n: int, what: str = "seed") -> str:
+    """ "n = 3 seeds", as titles and axis labels say it."""
+    return f"n = {n} {what}{'' if n == 1 else 's'}"
+
+
+def ramp(count: int) -> list[tuple[float, float, float]]:
+    """Colours of an ordered quantity, light to dark, told apart by lightness alone."""
+    return sns.color_palette("viridis_r", count)

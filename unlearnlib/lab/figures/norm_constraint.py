@@ -1,0 +1,120 @@
+"""The figures of 01_norm_constrained_training."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ...card import number
+from ..results import Saved
+from . import COLOURS, MARKERS, canvas, ramp, runs
+
+
+def path(results: Saved) -> Figure:
+    """Projected gradient descent on two weights whose free minimum lies outside the ball."""
+    fig, (ax,) = canvas(height=4.4, width=5.6)
+    grid = results.numbers["landscape"]["value"]
+    values = np.array(grid["F"])
+    levels = values.min() + np.geomspace(3e-3, 1.2, 10)
+    ax.contour(grid["w1"], grid["w2"], values, levels=levels, colors="#c9c9c9", linewidths=0.9)
+    angle = np.linspace(0, 2 * math.pi, 200)
+    C = results.numbers["toy C"]["value"]
+    ax.fill(C * np.cos(angle), C * np.sin(angle), color="#0072B2", alpha=0.08)
+    ax.plot(C * np.cos(angle), C * np.sin(angle), color="#0072B2", lw=1)
+    for name, colour, marker in (("free", "#666666", "s"), ("projected", "#D55E00", "o")):
+        steps = results.table(f"path, {name}")
+        ax.plot(
+            steps.w1, steps.w2, color=colour, marker=marker, ms=4, lw=1.2, label=name, alpha=0.9
+        )
+    end = results.table("path, projected").iloc[-1]
+    ax.annotate(
+        "-grad F", (end.w1, end.w2), (1.6 * end.w1, 1.6 * end.w2), va="center",
+        arrowprops={"arrowstyle": "<-", "color": "#000000", "shrinkA": 2, "shrinkB": 0},
+    )  # fmt: skip
+    ax.set(xlabel="weight w1", ylabel="weight w2", aspect="equal")
+    ax.set_title(f"steps, the ball ||w|| <= {number(C)}, and where -grad F points at the end")
+    ax.legend(loc="upper left")
+    return fig
+
+
+def binding(results: Saved) -> Figure:
+    """Norm by epoch and share of projected steps (Adam), accuracy by radius (both)."""
+    fig, (norms, share, score) = canvas(3, width=4.4)
+    epochs, ends = results.table("epochs"), results.table("ends")
+    radii = sorted(ends.C.unique())
+    adam = epochs[epochs.optimiser == "Adam"]
+    for C, colour in zip(radii, ramp(len(radii)), strict=True):
+        mean = adam[adam.C == C].groupby("epoch")[["norm", "projected"]].mean()
+        norms.plot(mean.index, mean.norm, color=colour, label=radius(C))
+        share.plot(mean.index, 100 * mean.projected, color=colour, label=radius(C))
+    norms.set(xlabel="epoch", ylabel="||w||, mean over seeds", ylim=(0, None))
+    norms.set_title("Adam: the norm, by radius C")
+    norms.legend(title="C", ncols=3, fontsize=8, title_fontsize=8, loc="lower right")
+    share.set(xlabel="epoch", ylabel="steps projected, %", ylim=(-4, 104))
+    share.set_title("Adam: how often the ball binds")
+    for name in ("Adam", "SGD"):
+        test = 100 * ends[ends.optimiser == name].groupby("C").test.agg(["mean", "min", "max"])
+        bars = [test["mean"] - test["min"], test["max"] - test["mean"]]
+        score.errorbar(
+            range(len(test)), test["mean"], bars, color=COLOURS[name], marker=MARKERS[name],
+            capsize=3, label=name,
+        )  # fmt: skip
+    score.set_xticks(range(len(radii)), [radius(C) for C in radii])
+    score.set(xlabel="radius C", ylabel="test accuracy, %")
+    score.set_title("what it costs (bars: least to most)")
+    score.legend()
+    title = results.numbers["title"]["value"]
+    fig.suptitle(f"{title}, {runs(ends.seed.nunique())}", fontsize=10, x=0.01, ha="left")
+    return fig
+
+
+def gradients(results: Saved) -> Figure:
+    """The full gradient at the end of training, split along w and across it."""
+    fig, axes = canvas(2)
+    ends = results.table("ends")
+    radii = sorted(ends.C.unique())
+    for ax, name in zip(axes, ("Adam", "SGD"), strict=True):
+        for shift, part, colour in ((-0.2, "along w", "#000000"), (0.2, "across w", "#aaaaaa")):
+            values = ends[ends.optimiser == name].groupby("C")[part]
+            where = np.arange(len(radii)) + shift
+            ax.bar(where, values.mean(), 0.38, color=colour, label=part)
+            for at, (_, dots) in zip(where, values, strict=True):
+                ax.scatter([at] * len(dots), dots, color="#D55E00", s=10, zorder=3)
+        ax.set_xticks(range(len(radii)), [radius(C) for C in radii])
+        ax.set(xlabel="radius C", ylabel="norm of that part of grad F(w)", yscale="log")
+        ax.set_ylim(ends[["along w", "across w"]].min().min() / 2, 3)
+        ax.set_title(f"{name}, then projected")
+        ax.legend(ncols=2, fontsize=9)
+    fig.suptitle(
+        f"{results.numbers['title']['value']}, {runs(ends.seed.nunique())} (dots); bars: means",
+        fontsize=10, x=0.01, ha="left",
+    )  # fmt: skip
+    return fig
+
+
+def radius(C: float) -> str:
+    """A radius as axes name it."""
+    return "none" if math.isinf(C) else number(C)
+
+
+def starts(results: Saved) -> Figure:
+    """Norms of freshly made networks against the radius that the release uses."""
+    fig, (ax,) = canvas(width=7.0, height=3.0)
+    table = results.table("initial norms")
+    names = [f"{row.model}\n{row.norm_layer}" for row in table.itertuples()]
+    where = np.arange(len(table))
+    total, layers = table.norm.to_numpy(), table.norm_layers.to_numpy()
+    share = total * (layers / total) ** 2
+    ax.bar(where, share, color="#E69F00", label="part of ||w||^2 in norm layers")
+    ax.bar(where, total - share, bottom=share, color="#56B4E9", label="the rest")
+    for at, value in zip(where, total, strict=True):
+        ax.text(at, value + 1, f"{value:.1f}", ha="center", fontsize=9)
+    ax.axhline(20, color="#000000", ls="--", lw=1)
+    ax.text(-0.45, 21, "C = 20, released default", ha="left", fontsize=8)
+    ax.set_xticks(where, names, fontsize=8)
+    ax.set(ylabel="||w|| before training", ylim=(0, 82))
+    ax.set_title("full width, one initialisation each")
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0.9), fontsize=8)
+    return fig
