@@ -135,7 +135,7 @@ def accuracy(F: Objective, w: Tensor) -> float:
 
 @cache
 def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
-    """The data of a pair; its stand-in, with a warning, where it can't be had and one is allowed."""
+    """The data of a pair; if it can't be had and a stand-in is allowed, that, with a warning."""
     try:
         found = data.load(name)
     except DataError as problem:

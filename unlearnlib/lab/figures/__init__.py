@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from ..results import Saved, results_path
 from ..store import write_whole
 
-# Okabe and Ito's palette, one of Tol's added: told apart by colour-blind readers, and in print by lightness
+# Okabe and Ito's palette and one of Tol's: colour-blind readers tell them apart, and so does a
+# printer, by lightness
 COLOURS = {
     "trained": "#666666",
     "unlearned": "#D55E00",

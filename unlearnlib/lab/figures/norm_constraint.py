@@ -30,9 +30,10 @@ def path(results: Saved) -> Figure:
         )
     end = results.table("path, projected").iloc[-1]
     ax.annotate(
-        "-grad F", (end.w1, end.w2), (1.6 * end.w1, 1.6 * end.w2), va="center",
-        arrowprops={"arrowstyle": "<-", "color": "#000000", "shrinkA": 2, "shrinkB": 0},
+        "", (1.6 * end.w1, 1.6 * end.w2), (end.w1, end.w2),
+        arrowprops={"arrowstyle": "->", "color": "#000000"},
     )  # fmt: skip
+    ax.text(1.3 * end.w1, 1.3 * end.w2 + 0.1, "-grad F", ha="center", fontsize=9)
     ax.set(xlabel="weight w1", ylabel="weight w2", aspect="equal")
     ax.set_title(f"steps, the ball ||w|| <= {number(C)}, and where -grad F points at the end")
     ax.legend(loc="upper left")

@@ -1,0 +1,1 @@
+"""What the notebooks share: data, models, profiles, stored runs, results and figures."""

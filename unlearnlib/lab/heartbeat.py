@@ -1,0 +1,74 @@
+"""A sign of life while something long runs: where it is, since when, and how long it will take."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def say(text: str) -> None:
+    """One line on stderr, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def since(began: float) -> float:
+    """Minutes since `began`, a reading of time.monotonic()."""
+    return (time.monotonic() - began) / 60
+
+
+def duration(minutes: float) -> str:
+    """Such as "42 s" or "1.3 min"."""
+    return f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
+
+
+class Heartbeat:
+    """Says where a notebook is: each second on a terminal, else every 20 seconds."""
+
+    def __init__(self, head: str, cells: int, earlier: float | None):
+        self.head, self.cells, self.earlier = head, cells, earlier
+        self.cell = 0
+        self.began = time.monotonic()
+
+    def next_cell(self, **_: Any) -> None:
+        """Called by nbclient as a code cell starts."""
+        self.cell += 1
+
+    def line(self) -> str:
+        """Such as "[2/3] 01_norm: cell 7 of 20, 1.3 min so far, about 2.0 min left"."""
+        spent = since(self.began)
+        said = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
+        if self.earlier is None:
+            return said
+        if spent > self.earlier:
+            return f"{said}, longer than the {duration(self.earlier)} of the last run"
+        return f"{said}, about {duration(self.earlier - spent)} left"
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        stop = threading.Event()
+        thread = threading.Thread(target=self._beat, args=[stop], daemon=True)
+        expected = f", {duration(self.earlier)} the last time" if self.earlier else ""
+        say(f"{self.head}: starts, {self.cells} cells{expected}")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _beat(self, stop: threading.Event) -> None:
+        on_terminal = sys.stderr.isatty()
+        while not stop.wait(1 if on_terminal else 20):
+            if on_terminal:
+                # A line that wraps could not be written over.
+                line = self.line()[: shutil.get_terminal_size().columns - 1]
+                print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+            else:
+                say(self.line())
+        if on_terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

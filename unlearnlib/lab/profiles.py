@@ -1,0 +1,186 @@
+"""How big a run is: profiles/*.toml as frozen dataclasses that refuse what they do not know.
+
+This module is the one owner of the choice. A notebook passes its parameter to `active`; the
+environment variable UNLEARNLIB_PROFILE wins, which is how the tests run every notebook small.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ..errors import ProfileError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).with_name("profiles")
+VARIABLE = "UNLEARNLIB_PROFILE"
+PAIRS = ("mlp_mnist", "allcnn_cifar10", "resnet18_svhn")
+
+
+def _limit(text: str, holds: Callable[[Any], bool]) -> Any:
+    return field(metadata={"limit": text, "holds": holds})
+
+
+def _one_of(*names: str) -> Any:
+    return _limit("one of " + ", ".join(map(repr, names)), lambda value: value in names)
+
+
+def _at_least(limit: int) -> Any:
+    return _limit(f"at least {limit}", lambda value: value >= limit)
+
+
+def _positive() -> Any:
+    return _limit("above 0", lambda value: 0 < value < float("inf"))
+
+
+def _not_negative() -> Any:
+    return _limit("0 or above, and finite", lambda value: 0 <= value < float("inf"))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One of the paper's three pairs of data and model, at the size of a profile."""
+
+    name: str = _one_of(*PAIRS)
+    dataset: str = _limit("a name for lab.data.load", bool)
+    paper_dataset: str = _one_of("mnist", "cifar10", "svhn")
+    stand_in: str = _one_of("", "mnistm", "mnist5k")
+    train: int = _at_least(0)
+    test: int = _at_least(0)
+    model: str = _one_of("mlp", "allcnn", "resnet18")
+    width: float = _positive()
+    norm: str = _one_of("none", "group", "batch")
+    activation: str = _one_of("relu", "tanh", "softplus", "gelu", "silu")
+    optimizer: str = _one_of("sgd", "adam")
+    lr: float = _positive()
+    momentum: float = _limit("in [0, 1)", lambda value: 0 <= value < 1)
+    schedule: str = _one_of("constant", "cosine")
+    batch_size: int = _at_least(1)
+    epochs: int = _at_least(1)
+    weight_decay: float = _not_negative()
+    C: float = _positive()
+    forget: int = _at_least(1)
+    lam: float = _not_negative()
+    seeds: tuple[int, ...] = _limit(
+        "different integers from 0 up, at least one",
+        lambda seeds: len(seeds) == len(set(seeds)) > 0 and min(seeds) >= 0,
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile: its name, one line about it, the three pairs, and why it was chosen.
+
+    `pairs` gives the three by name; `profile.mlp_mnist` is the same object as
+    `profile.pairs["mlp_mnist"]`.
+    """
+
+    name: str
+    about: str
+    mlp_mnist: Pair
+    allcnn_cifar10: Pair
+    resnet18_svhn: Pair
+    reason: str
+
+    @property
+    def pairs(self) -> dict[str, Pair]:
+        return {name: getattr(self, name) for name in PAIRS}
+
+    def __str__(self) -> str:
+        return f"profile {self.name} ({self.reason}): {self.about}"
+
+
+def names() -> list[str]:
+    """The profiles there are, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name: str, reason: str = "asked for by name") -> Profile:
+    """Read a profile. Raises ProfileError naming file, key, value and what is allowed."""
+    if name not in names():
+        raise ProfileError(
+            f"there is no profile {name!r} ({reason}); allowed are {', '.join(names())}"
+        )
+    return read(FOLDER / f"{name}.toml", reason)
+
+
+def active(parameter: str) -> Profile:
+    """The profile of this run: UNLEARNLIB_PROFILE when it is set, else the notebook's parameter."""
+    override = os.environ.get(VARIABLE)
+    if override:
+        return load(override, VARIABLE)
+    return load(parameter, "the notebook's parameter")
+
+
+def read(path: Path, reason: str) -> Profile:
+    """Read a profile from any file, such as one of your own. Raises ProfileError as `load` does."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{path.name} is not TOML: {error}") from error
+    _same_keys(path.name, table, {"name": str, "about": str} | dict.fromkeys(PAIRS, dict))
+    if table["name"] != path.stem:
+        raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
+    pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS}
+    return Profile(name=table["name"], about=table["about"], reason=reason, **pairs)
+
+
+def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:
+    where = f"{file} [{name}]"
+    types = get_type_hints(Pair)
+    del types["name"]
+    _same_keys(where, table, types)
+    given = {key: _as_type(value, types[key]) for key, value in table.items()} | {"name": name}
+    for entry in fields(Pair):
+        if not entry.metadata["holds"](given[entry.name]):
+            raise ProfileError(
+                f"{where} {entry.name} = {given[entry.name]!r} is not allowed; "
+                f"it must be {entry.metadata['limit']}"
+            )
+    if 0 < given["train"] <= given["forget"]:
+        raise ProfileError(
+            f"{where} forget = {given['forget']} is not allowed; "
+            f"it must be below train = {given['train']}, so that something is retained"
+        )
+    return Pair(**given)
+
+
+def _same_keys(where: str, table: dict[str, Any], types: dict[str, Any]) -> None:
+    """Refuse unknown keys, missing keys and values of the wrong type."""
+    for key in table.keys() - types.keys():
+        raise ProfileError(f"{where} has the unknown key {key!r}; known are {', '.join(types)}")
+    for key, wanted in types.items():
+        if key not in table:
+            raise ProfileError(f"{where} lacks the key {key!r}; give it {_NAMES[wanted]}")
+        if not _fits(table[key], wanted):
+            given = f"{table[key]!r}, of type {type(table[key]).__name__}"
+            raise ProfileError(f"{where} {key} = {given}; it must be {_NAMES[wanted]}")
+
+
+_NAMES = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    dict: "a table",
+    tuple[int, ...]: "a list of integers",
+}
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if wanted == tuple[int, ...]:
+        return isinstance(value, list) and all(_fits(item, int) for item in value)
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if wanted is float else wanted)
+
+
+def _as_type(value: Any, wanted: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else float(value) if wanted is float else value

@@ -1,0 +1,266 @@
+"""Run the notebooks in order and keep what they made: `make reproduce`.
+
+    python -m unlearnlib.lab.reproduce --profile quick [--notebook 02_local_convex_lissa]
+
+A notebook that ran to its end is moved to executed/<profile>/ in the cache and gets a stamp with
+the digest of all it was made from. While that digest is the same it is not run again, so an
+interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import torch
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+
+from ..errors import InputError, ProfileError, UnlearnError
+from . import profiles
+from .heartbeat import Heartbeat, duration, say, since
+from .results import results_path
+from .store import PACKAGE, cache_root, repository_root, write_whole
+
+INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook under one profile, and where what it leaves is kept."""
+
+    notebook: Path
+    profile: str
+
+    @property
+    def name(self) -> str:
+        return self.notebook.stem
+
+    @property
+    def executed(self) -> Path:
+        return cache_root() / "executed" / self.profile / f"{self.name}.ipynb"
+
+    @property
+    def failed(self) -> Path:
+        return self.executed.with_suffix(".failed.ipynb")
+
+    @property
+    def stamp(self) -> Path:
+        return cache_root() / "stamps" / self.profile / f"{self.name}.json"
+
+    @property
+    def old_stamp(self) -> Path:
+        """The stamp of the run before, kept for its minutes only."""
+        return self.stamp.with_suffix(".old.json")
+
+    @property
+    def results(self) -> Path:
+        return results_path(self.name, self.profile)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line. Returns 0 when all is made, 1 after a failure, 130 when interrupted."""
+    arguments = _arguments(argv)
+    # The bars of the package would stay in the kept notebooks; the heartbeat stands in for them.
+    os.environ.setdefault("UNLEARNLIB_PROGRESS", "0")
+    # Whoever stops us politely gets what Ctrl-C gets: no kernel and no half notebook stay behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _make_all(_jobs(arguments))
+    except UnlearnError as error:
+        say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted: the finished notebooks are kept, and the same command goes on from here")
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _make_all(jobs: list[Job]) -> int:
+    failed = []
+    for number, job in enumerate(jobs, 1):
+        if not _make(job, f"[{number}/{len(jobs)}] {job.name}"):
+            failed.append(job.name)
+    if failed:
+        say(f"{len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
+        return 1
+    say(f"all is made: numbers and figures are in {jobs[0].results.parents[1]}")
+    return 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="reproduce", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="quick", help="one of " + ", ".join(profiles.names()))
+    parser.add_argument("--notebook", default="", help="run this one only, e.g. 00_start_here")
+    parser.add_argument(
+        "--notebooks",
+        type=Path,
+        default=repository_root() / "notebooks",
+        help="the folder that holds them",
+    )
+    return parser.parse_args(argv)
+
+
+def _jobs(arguments: argparse.Namespace) -> list[Job]:
+    """What is asked for, checked before the first notebook starts."""
+    profile = profiles.load(arguments.profile, "--profile").name
+    override = os.environ.get(profiles.VARIABLE) or profile
+    if override != profile:
+        raise ProfileError(
+            f"{profiles.VARIABLE} is {override!r} and would win in every notebook, but --profile "
+            f"is {profile!r}; unset the one or change the other"
+        )
+    folder = arguments.notebooks.resolve()
+    jobs = [Job(path, profile) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+    known = ", ".join(job.name for job in jobs) or "none"
+    if arguments.notebook:
+        jobs = [job for job in jobs if job.name == arguments.notebook.removesuffix(".ipynb")]
+    if not jobs:
+        raise InputError(f"no notebook {arguments.notebook!r} in {folder}; there are: {known}")
+    for job in jobs:
+        _check_parameters(job.notebook, {"profile": profile})
+    return jobs
+
+
+def _check_parameters(notebook: Path, given: dict[str, Any]) -> None:
+    """Papermill only warns about a name that the notebook does not have, and runs its default."""
+    cells = [
+        cell
+        for cell in nbformat.read(notebook, as_version=4).cells
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
+    if len(cells) != 1:
+        raise InputError(f"{notebook} has {len(cells)} cells tagged 'parameters'; it needs one")
+    try:
+        statements = ast.parse(cells[0].source).body
+    except SyntaxError as error:
+        raise InputError(f"{notebook}: the parameters cell is not Python: {error}") from error
+    assigned = {
+        target.id
+        for statement in statements
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    for name in given.keys() - assigned:
+        raise InputError(
+            f"{notebook}: the parameters cell does not assign {name!r} but "
+            f"{', '.join(sorted(assigned)) or 'nothing'}; add `{name} = {given[name]!r}`"
+        )
+
+
+def _make(job: Job, head: str) -> bool:
+    """Bring one notebook up to date; False when it failed."""
+    digest = _digest(job.notebook)
+    if _is_current(job, digest):
+        say(f"{head}: up to date; to run it all the same, delete {job.stamp}")
+        return True
+    began = time.monotonic()
+    try:
+        _run(job, head)
+    except Exception as error:  # whatever a notebook can raise, the others still have their turn
+        say(f"{head}: FAILED after {duration(since(began))}\n{error}")
+        say(f"{head}: " + (f"read {job.failed}" if job.failed.exists() else "it left no notebook"))
+        return False
+    minutes = since(began)
+    write_whole(job.stamp, json.dumps({"digest": digest, "minutes": minutes}) + "\n")
+    job.old_stamp.unlink(missing_ok=True)
+    say(f"{head}: done in {duration(minutes)}, {job.executed}")
+    return True
+
+
+def _digest(notebook: Path) -> str:
+    """sha256 of the notebook's sources, the package's, and the versions that run them."""
+    versions = f"python {platform.python_version()} torch {torch.__version__}"
+    digest = hashlib.sha256(versions.encode())
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        digest.update(f"|{cell.cell_type}|{cell.source}".encode())
+    for path in sorted(path for end in ("py", "toml") for path in PACKAGE.rglob(f"*.{end}")):
+        source = path.read_text(encoding="utf-8")
+        digest.update(f"|{path.relative_to(PACKAGE).as_posix()}|{source}".encode())
+    return digest.hexdigest()
+
+
+def _is_current(job: Job, digest: str) -> bool:
+    if not (job.stamp.exists() and job.executed.exists() and job.results.exists()):
+        return False
+    return json.loads(job.stamp.read_text(encoding="utf-8"))["digest"] == digest
+
+
+def _earlier_minutes(job: Job) -> float | None:
+    for path in (job.stamp, job.old_stamp):
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))["minutes"]
+    return None
+
+
+def _run(job: Job, head: str) -> None:
+    """Execute under a temporary name, then move: to its place, or aside when it failed."""
+    cells = nbformat.read(job.notebook, as_version=4).cells
+    heartbeat = Heartbeat(
+        head,
+        # One more than there are, for the cell in which papermill puts the parameters.
+        cells=1 + sum(cell.cell_type == "code" and cell.source.strip() != "" for cell in cells),
+        earlier=_earlier_minutes(job),
+    )
+    if job.stamp.exists():  # from here on its figures are being rewritten
+        os.replace(job.stamp, job.old_stamp)
+    results_before = _written_at(job.results)
+    job.executed.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = job.executed.with_name(f".{job.name}.{os.getpid()}.ipynb")
+    try:
+        with heartbeat.beating():
+            _execute(job, unfinished, heartbeat)
+        if _written_at(job.results) == results_before:
+            raise InputError(f"{job.name} did not write {job.results}; end it with results.save()")
+        os.replace(unfinished, job.executed)
+        job.failed.unlink(missing_ok=True)
+    except Exception:
+        if unfinished.exists():
+            os.replace(unfinished, job.failed)
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _execute(job: Job, output: Path, heartbeat: Heartbeat) -> None:
+    # A kernel manager of our own, since nbclient leaves behind a kernel that is interrupted while
+    # it starts.
+    manager = AsyncKernelManager(kernel_name="python3")
+    try:
+        papermill.execute_notebook(
+            job.notebook,
+            output,
+            parameters={"profile": job.profile},
+            kernel_name="python3",
+            language="python",
+            cwd=job.notebook.parent,
+            progress_bar=False,
+            on_cell_execute=heartbeat.next_cell,
+            km=manager,
+            extra_arguments=["--log-level=ERROR"],  # it warns of TCP, which stays on this machine
+        )
+    finally:
+        if manager.has_kernel:
+            run_sync(manager.shutdown_kernel)(now=True)
+
+
+def _written_at(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

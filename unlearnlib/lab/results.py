@@ -1,0 +1,223 @@
+"""Numbers with provenance: what a notebook measured, what it claims, and how that came about.
+
+A notebook makes one `Results`, records into it and saves it as
+figures/<profile>/<notebook>/results.json. Figures are drawn from these numbers, so that each
+point of a figure can be looked up as text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..errors import DataError, InputError, require
+from .profiles import Profile
+from .store import repository_root, root_from, write_whole
+
+if TYPE_CHECKING:  # data brings torchvision and scikit-learn along, which reading results needs not
+    from .data import Images
+
+VERDICTS = ("reproduced", "partly", "not reproduced")
+PACKAGES = ("unlearnlib", "torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+def figures_root() -> Path:
+    """Where figures and results go: `UNLEARNLIB_FIGURES`, else `figures` at the repository root."""
+    return root_from("UNLEARNLIB_FIGURES", "figures")
+
+
+def results_path(notebook: str, profile: str) -> Path:
+    """The results.json of one notebook under one profile, be it there or not."""
+    return figures_root() / profile / notebook / "results.json"
+
+
+@dataclass
+class Saved:
+    """A notebook's results as plain JSON values.
+
+    numbers      name -> {"value": number, text, list or table, "unit": str, "seeds": list or None}
+    claims       the claim's text -> {"paper", "measured", "n", "spread", "verdict", "why"}
+    datasets     the title of each data set used -> its digest
+    provenance   versions, machine, profile, git, seconds; empty until `Results.save`
+    """
+
+    notebook: str
+    profile: str
+    numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+    datasets: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A recorded table (a list of dicts) as a DataFrame. Raises InputError if it is none."""
+        if name not in self.numbers:
+            known = ", ".join(self.numbers) or "nothing"
+            raise InputError(f"{self.notebook} recorded no {name!r}; it recorded {known}")
+        rows = self.numbers[name]["value"]
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise InputError(f"{name!r} is {rows!r:.60}, not a table; read numbers[{name!r}]")
+        infinite = {"inf": math.inf, "-inf": -math.inf}
+        return pd.DataFrame(
+            [
+                {k: infinite.get(v, v) if isinstance(v, str) else v for k, v in row.items()}
+                for row in rows
+            ]
+        )
+
+    def claims_table(self) -> pd.DataFrame:
+        """The claims as a DataFrame, one row each, for the end of the notebook."""
+        columns = ["claim", "paper", "measured", "n", "spread", "verdict", "why"]
+        rows = [{"claim": claim} | entry for claim, entry in self.claims.items()]
+        return pd.DataFrame(rows, columns=columns)
+
+
+class Results(Saved):
+    """Collects a notebook's numbers and claims; the clock starts here.
+
+    Recording a name or a claim again replaces it, so that a cell may be run twice.
+    """
+
+    def __init__(self, notebook: str, profile: Profile):
+        super().__init__(notebook, profile.name)
+        self._settings = profile
+        self._began = time.monotonic()
+
+    def record(
+        self, name: str, value: Any, *, unit: str = "", seeds: Sequence[int] | None = None
+    ) -> None:
+        """Keep a number, a text, a list, or a table (`frame.to_dict("records")`).
+
+        Scalars and arrays of numpy and torch become plain numbers; infinities are kept as the
+        texts "inf" and "-inf". `seeds` names the runs behind the value. Raises InputError for
+        NaN and for anything that is not a number, text, None, list or dict.
+        """
+        require(name != "", "a recorded value needs a name; '' was given")
+        self.numbers[name] = {
+            "value": plain(value, name),
+            "unit": unit,
+            "seeds": None if seeds is None else [int(seed) for seed in seeds],
+        }
+
+    def claim(
+        self, claim: str, paper: str, measured: Any, n: int, spread: Any, verdict: str, why: str
+    ) -> None:
+        """Set a claim of the paper beside what was measured in `n` runs.
+
+        `paper` quotes the paper with its source, or says "not quoted"; `spread` is over the
+        runs (None for one run); `verdict` is one of VERDICTS. Raises InputError otherwise.
+        """
+        require(
+            verdict in VERDICTS,
+            f"the verdict of {claim!r} is {verdict!r}; it must be one of {', '.join(VERDICTS)}",
+        )
+        entry = {"paper": paper, "measured": measured, "n": n, "spread": spread}
+        self.claims[claim] = plain(entry | {"verdict": verdict, "why": why}, f"claim {claim!r}")
+
+    def data(self, images: Images) -> None:
+        """Note a data set as used by this notebook: its title and its digest."""
+        self.datasets[images.title] = images.digest
+
+    def save(self) -> Path:
+        """Write results.json in one piece and return its path."""
+        self.provenance = provenance(self._settings, time.monotonic() - self._began)
+        path = results_path(self.notebook, self.profile)
+        write_whole(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
+        return path
+
+
+def load(notebook: str, profile: str) -> Saved:
+    """Read back what `Results.save` wrote. Raises DataError when it was not run yet."""
+    path = results_path(notebook, profile)
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist; make it with "
+            f"`make reproduce PROFILE={profile} NOTEBOOK={notebook}`"
+        )
+    return Saved(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def plain(value: Any, where: str) -> Any:
+    """`value` as JSON values. Raises InputError naming the entry that cannot be kept."""
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(inner, f"{where}[{key!r}]") for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner, f"{where}[{i}]") for i, inner in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        require(
+            not math.isnan(value),
+            f"{where} is NaN; leave the entry out, or record None and say in the text why",
+        )
+        return "inf" if value > 0 else "-inf"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise InputError(
+        f"{where} is a {type(value).__name__}; record a number, text, list, dict, array or tensor"
+    )
+
+
+def provenance(profile: Profile, seconds: float) -> dict[str, Any]:
+    """How a run came about: when, how long, with what, on what, from which source."""
+    return {
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "profile": asdict(profile),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "machine": machine(),
+        "git": git_state(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What torch computes on here; no host name and no path, since results are published."""
+    return {
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """The commit, and whether package or notebooks differ from it; "unknown" outside of git."""
+    commit = _git("rev-parse", "HEAD")
+    # Figures are left out: a run rewrites them, and would call itself dirty.
+    changes = _git("status", "--porcelain", "--", "unlearnlib", "notebooks")
+    return {
+        "commit": commit or "unknown",
+        "dirty": "unknown" if commit is None or changes is None else changes != "",
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints about the repository, None where there is no git or no repository."""
+    if shutil.which("git") is None:
+        return None
+    command = ["git", "-C", str(repository_root()), *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
