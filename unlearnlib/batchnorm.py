@@ -24,7 +24,8 @@ def layers(model: nn.Module) -> list[nn.Module]:
 def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
     """All buffers of the model at w, with batch statistics averaged over the samples of F.
 
-    Running mean and variance are plain averages over passes of `F.pass_size` samples. Apart from
+    Running mean and variance are plain averages over passes of `F.pass_size` samples or a few
+    more, none of a single sample. Apart from
     w they are a function of F's samples alone; with F = F_r and a noisy w no forgotten sample has
     a part in them, though they are themselves an exact (noiseless) statistic of retained data.
     """
@@ -33,7 +34,8 @@ def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
+    passes = torch.arange(F.n).tensor_split(max(1, F.n // max(2, F.pass_size)))
     with torch.no_grad():
-        for x, _ in F.passes():
-            model(x)
+        for positions in passes:
+            model(F.batch(positions)[0])
     return {name: buffer.clone() for name, buffer in model.named_buffers()}

@@ -41,7 +41,7 @@ def local_newton_bound(r: float, M: float, lam: float, lam_min: float, G: float 
     _check_damping(lam, lam_min)
     if math.inf in (r, M, G, -lam_min):
         return math.inf
-    return (M * r**2 / 2 + lam * r + G) / (lam + lam_min)
+    return (M * r**2 / 2 + abs(lam) * r + G) / (lam + lam_min)
 
 
 def gradient_bound(C: float, L: float, G: float = 0.0) -> float:
@@ -64,14 +64,7 @@ def solver_bound(
 
 
 def lissa_bound(
-    C: float,
-    M: float,
-    lam: float,
-    lam_min: float,
-    L: float,
-    dim: int,
-    rho: float,
-    G: float = 0.0,
+    C: float, M: float, lam: float, lam_min: float, L: float, dim: int, rho: float, G: float = 0.0
 ) -> float:
     """Theorem 3.6, and Proposition 4.1 for G > 0; with probability at least 1 - rho,
 
@@ -91,16 +84,22 @@ def lissa_bound(
 
 
 def lissa_steps(B: float, lam: float, lam_min: float) -> int:
-    """Steps below which `lissa_bound` is void: 2 kappa ln(4 kappa), kappa = B/(lam + lam_min).
+    """Steps below which `lissa_bound` is void: kappa max(2 ln(4 kappa), ln(16/(lam + lam_min))).
 
-    B bounds the norm of a sample's Hessian + lam I. Re-derived so that the bias
-    (1 - 1/kappa)^s / (lam + lam_min) is at most the 1/16 in the theorem; the paper's own condition
+    kappa = B/(lam + lam_min), and B bounds the norm of a sample's Hessian + lam I; where LiSSA runs
+    at a larger scale than that, B is the scale. Re-derived so that the bias
+    (1 - 1/kappa)^s / (lam + lam_min) is at most the 1/16 in the theorem. The paper's own condition
     is recalled as 2 kappa ln(kappa b), b the batch size.
     """
     _check_damping(lam, lam_min)
-    kappa = B / (lam + lam_min)
-    require(kappa >= 1, f"B = {B} is below lam + lam_min = {lam + lam_min}; it bounds it.")
-    return math.ceil(2 * kappa * math.log(4 * kappa))
+    least = lam + lam_min
+    require(
+        least <= B < math.inf,
+        f"B = {B:g} and lam + lam_min = {least:g}; B bounds a norm that is at least as large, "
+        "so give a finite number no smaller.",
+    )
+    kappa = B / least
+    return max(1, math.ceil(kappa * max(2 * math.log(4 * kappa), math.log(16 / least))))
 
 
 def lissa_filter(eigenvalue: ArrayLike, scale: float, steps: int) -> np.ndarray:
@@ -144,12 +143,15 @@ def sequential_bounds(
     return bounds
 
 
-def stability_bound(n: int, n_u: int, sample_gradient: float, mu: float) -> float:
-    """Doing nothing where F_r is mu-strongly convex: ||w* - retrained|| <= 2 n_u g / (n mu).
+def stability_bound(n: int, n_u: int, sample_gradient: float, mu: float, G: float = 0.0) -> float:
+    """Doing nothing where F_r is mu-strongly convex: (2 n_u g / n + 2G) / mu.
 
-    g bounds the gradient norm of every sample's loss in the ball. Both models are stationary.
+    g bounds the gradient norm of every sample's loss in the ball, and G that of both models'
+    objectives; grad F_r - grad F is n_u/n times the mean gradient of retained less that of forgotten
+    samples.
     """
-    return 2 * n_u * sample_gradient / (n * mu)
+    require(mu > 0, f"mu is {mu:g}; without strong convexity (mu > 0) there is no such bound.")
+    return (2 * n_u * sample_gradient / n + 2 * G) / mu
 
 
 def _check_damping(lam: float, lam_min: float) -> None:

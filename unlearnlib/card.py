@@ -39,11 +39,11 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
         ("C", number(card.C), "chosen", f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"),
         ("lam", number(card.lam), "chosen", "damping"),
     ]
-    for name in ("M", "L", "lam_min", "G", "B"):
+    for name in ("M", "L", "lam_min", "G", "B", "sample_gradient"):
         q = getattr(c, name)
         if math.isfinite(q.value):
             table.append((name, number(q.value), q.provenance, q.note))
-        elif name != "B":
+        elif name not in ("B", "sample_gradient"):
             table.append((name, "unknown", "", "nothing is claimed"))
     if c.rho is not None:
         table.append(("rho", number(c.rho), "chosen", "probability that Theorem 3.6 fails"))
@@ -72,8 +72,10 @@ def as_text(card: Certificate) -> str:
     for reason in card.reasons:
         lines += _wrapped(" " * 8 + "- ", reason)
     lines.append("")
-    for name, value, provenance, note in rows(card):
-        lines.append(f"  {name:<9}{value:>10}  {provenance:<12}{note}".rstrip())
+    table = rows(card)
+    wide = max(len(name) for name, *_ in table)
+    for name, value, provenance, note in table:
+        lines.append(f"  {name:<{wide}}  {value:>9}  {provenance:<12}{note}".rstrip())
     if card.measurements:
         lines += ["", "private (functions of the data, not to be published)"]
         lines += [f"  {name:<42}{number(v):>10}" for name, v in card.measurements.items()]
@@ -84,7 +86,9 @@ def as_html(card: Certificate) -> str:
     """For a notebook."""
     title = f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning"
     lines = [_heading(title)]
-    lines += [_row(f"<b>{q}</b>", f"<b>{_e(answer)}</b>", _e(why)) for q, answer, why in verdict(card)]
+    lines += [
+        _row(f"<b>{q}</b>", f"<b>{_e(answer)}</b>", _e(why)) for q, answer, why in verdict(card)
+    ]
     lines += [_row("", "", _e(reason)) for reason in card.reasons]
     lines += [_heading("what it rests on")]
     for name, value, provenance, note in rows(card):

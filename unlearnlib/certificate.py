@@ -130,9 +130,7 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants, dim: int
         bound = bounds.newton_bound(C, c["M"], lam, c["lam_min"], c["G"])
         bound += bounds.solver_bound(C, lam, c["lam_min"], c["L"], tol, c["G"])
     else:
-        bound = bounds.lissa_bound(
-            C, c["M"], lam, c["lam_min"], c["L"], dim, constants.rho, c["G"]
-        )
+        bound = bounds.lissa_bound(C, c["M"], lam, c["lam_min"], c["L"], dim, constants.rho, c["G"])
     if not bound < bounds.trivial_bound(C):
         return Sensitivity(bounds.trivial_bound(C), bound, THE_BALL, PROVED)
     if constants.rho is not None:
@@ -164,6 +162,11 @@ def calibrate(
         return gaussian_epsilon(s.value, sigma, delta - s.rho) - math.log1p(-s.rho), sigma
     check_budget(epsilon, delta)
     left = epsilon + math.log1p(-s.rho)
+    require(
+        left > 0,
+        f"rho = {s.rho:g} alone costs an epsilon of {-math.log1p(-s.rho):.3g}, and epsilon is "
+        f"{epsilon:g}; take a smaller rho or a larger epsilon.",
+    )
     return epsilon, gaussian_sigma(s.value, left, delta - s.rho)
 
 
@@ -219,7 +222,9 @@ class Certificate:
 
     def private(self) -> dict:
         """What was measured on the data, for the holder of the data alone."""
-        found = {n: q.value for n, q in _named(self.constants).items() if q.provenance == "measured"}
+        found = {
+            n: q.value for n, q in _named(self.constants).items() if q.provenance == "measured"
+        }
         return {
             "useful": self.useful,
             "doing nothing": self.doing_nothing,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from .errors import NegativeCurvatureError, require
+from .errors import NegativeCurvatureError, require_counts
 from .objective import Objective
 from .progress import bar
 from .solution import CONVERGED, ROUNDING, STEPS, Solution, check_system
@@ -16,13 +16,7 @@ from .spectrum import extreme_eigenvalues
 
 
 def conjugate_gradient(
-    F: Objective,
-    w: Tensor,
-    b: Tensor,
-    *,
-    lam: float,
-    tol: float = 1e-4,
-    max_steps: int = 1000,
+    F: Objective, w: Tensor, b: Tensor, *, lam: float, tol: float = 1e-4, max_steps: int = 1000
 ) -> Solution:
     """Solve (H(w) + lam I) x = b over all samples of F, to ||(H + lam I) x - b|| <= tol ||b||.
 
@@ -35,18 +29,15 @@ def conjugate_gradient(
     lam that would do. Meeting none does not prove that there is none.
     """
     check_system(F, w, b, lam, tol)
-    require(max_steps >= 1, f"max_steps is {max_steps}; it must be at least 1.")
+    require_counts(max_steps=max_steps)
     started = time.perf_counter()
-
-    def damped_product(v: Tensor) -> Tensor:
-        return F.hvp(w, v) + lam * v
-
     x, r, size = b * 0, b, float(b.norm())
     history, before = [(0, 1.0 if size else 0.0)], math.inf
     while tol < history[-1][1] < before / 2 and len(history) <= max_steps:
         before = history[-1][1]
         left = bar(range(max_steps + 1 - len(history)), "conjugate gradient")
-        for _, (x, norm) in zip(left, _recursion(F, w, x, r, lam), strict=False):
+        for _, (better, norm) in zip(left, _recursion(F, w, x, r, lam), strict=False):
+            x = better
             history.append((len(history), norm / size))
             if norm <= tol * size:
                 break
@@ -55,8 +46,7 @@ def conjugate_gradient(
     steps, residual = history[-1]
     status = CONVERGED if residual <= tol else STEPS if steps >= max_steps else ROUNDING
     return Solution(
-        x=x, residual=residual, residual_on=f"all {F.n:,} samples", floor=0.0, noise=0.0,
-        history=history, steps=steps, status=status, scale=None,
+        x, residual, f"all {F.n:,} samples", history, steps, scale=None, status=status,
         seconds=time.perf_counter() - started,
     )  # fmt: skip
 
@@ -79,9 +69,11 @@ def _recursion(
 
 
 def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: float) -> None:
-    lam_min = min(extreme_eigenvalues(F, w).lam_min, curvature - lam)
+    ends = extreme_eigenvalues(F, w)
+    lam_min = min(ends.lam_min, curvature - lam)
+    enough = 1.01 * abs(lam_min) + 1e-6 * abs(ends.lam_max)
     raise NegativeCurvatureError(
         f"H + lam I is not positive definite at lam = {lam:g}: a direction has curvature "
         f"{curvature:.3g}. The smallest eigenvalue of H is about {lam_min:.4g}; the smallest lam "
-        f"that would do is about {1.01 * abs(lam_min):.4g}."
+        f"that would do is about {enough:.4g}."
     )

@@ -29,3 +29,14 @@ def require(holds: bool, message: str, error: type[UnlearnError] = InputError) -
     """Raise `error(message)` unless `holds`."""
     if not holds:
         raise error(message)
+
+
+def require_counts(**counts: int) -> None:
+    """Refuse a named count below 1."""
+    for name, count in counts.items():
+        require(count >= 1, f"{name} is {count}; it must be at least 1.")
+
+
+def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is not one of the choices."""
+    require(value in choices, f"{name} is {value!r}; choose from {', '.join(map(repr, choices))}.")

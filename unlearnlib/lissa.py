@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .errors import DivergenceError, require
+from .errors import DivergenceError, require, require_counts
 from .objective import Objective
 from .progress import bar
 from .solution import CONVERGED, NOISE_FLOOR, STEPS, Solution, check_system
@@ -58,16 +59,18 @@ def lissa(
     Deviates from the released code in stopping at all, and in adding lam I itself.
     """
     check_system(F, w, b, lam, tol)
-    _check(F, lam, scale, steps, chains, batch_size, checks)
+    _check_scale(F, lam, scale)
+    require_counts(steps=steps, chains=chains, batch_size=batch_size, checks=checks)
     started = time.perf_counter()
     if scale == "auto":
         scale = measured_scale(F, w, lam, batch_size, generator)
-    gauge = _Gauge(F, w, b, lam, checks, BULK * steps * chains * batch_size, generator)
+    system = _System(F, w, b, lam, batch_size, generator)
+    gauge = _Gauge(system, checks, affordable=BULK * steps * chains * batch_size)
     due = {math.ceil(steps * (i + 1) / gauge.checks) for i in range(gauge.checks)}
     x, history, status = b.expand(chains, -1), [], STEPS
     for step in bar(range(1, steps + 1), "LiSSA"):
-        x = b + x - _minibatch_product(F, w, x, lam, batch_size, generator) / scale
-        _refuse_divergence(F, w, b, x, lam, scale, step, batch_size)
+        x = b + x - system.minibatch_product(x) / scale
+        system.refuse_divergence(x, step, scale)
         if step in due:
             residual = gauge.measure(x / scale)
             history.append((step, residual))
@@ -78,37 +81,57 @@ def lissa(
                 status = NOISE_FLOOR
                 break
     return Solution(
-        x=x.mean(0) / scale, residual=residual, residual_on=gauge.samples, floor=gauge.floor,
-        noise=gauge.noise, history=history, steps=step, status=status, scale=float(scale),
-        seconds=time.perf_counter() - started,
+        x.mean(0) / scale, residual, gauge.samples, history, step, float(scale), status,
+        seconds=time.perf_counter() - started, floor=gauge.floor, noise=gauge.noise,
     )  # fmt: skip
 
 
 def measured_scale(
-    F: Objective,
-    w: Tensor,
-    lam: float,
-    batch_size: int,
-    generator: torch.Generator | None = None,
+    F: Objective, w: Tensor, lam: float, batch_size: int, generator: torch.Generator | None = None
 ) -> float:
     """The scale that "auto" takes: 1.5 max ||H_batch(w)|| over 32 minibatches, plus lam."""
     curvature = minibatch_curvature(F, w, min(batch_size, F.n), generator=generator)
     return SCALE_MARGIN * float(curvature.max()) + lam
 
 
-def _minibatch_product(
-    F: Objective,
-    w: Tensor,
-    x: Tensor,
-    lam: float,
-    batch_size: int,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """(H_batch + lam I) x_k for each chain k on a batch of its own."""
-    if batch_size >= F.n:
-        return F.hvp(w, x) + lam * x
-    own = F.batch(F.draw((len(x), batch_size), generator))
-    return F.hvp_each(w, x, *own) + (F.weight_decay + lam) * x
+@dataclass(frozen=True)
+class _System:
+    """(H + lam I) x = b as LiSSA meets it, a minibatch at a time."""
+
+    F: Objective
+    w: Tensor
+    b: Tensor
+    lam: float
+    batch_size: int
+    generator: torch.Generator | None
+
+    def minibatch_product(self, x: Tensor) -> Tensor:
+        """(H_batch + lam I) x_k for each chain k on a batch of its own."""
+        F = self.F
+        if self.batch_size >= F.n:
+            return F.hvp(self.w, x) + self.lam * x
+        own = F.batch(F.draw((len(x), self.batch_size), self.generator))
+        return F.hvp_each(self.w, x, *own) + (F.weight_decay + self.lam) * x
+
+    def refuse_divergence(self, x: Tensor, step: int, scale: float) -> None:
+        # where every factor I - A/scale contracts, ||x_t|| <= (t+1) ||b||
+        if float(x.norm(dim=1).max()) <= 10 * (step + 1) * float(self.b.norm()):
+            return
+        enough = measured_scale(self.F, self.w, self.lam, self.batch_size)
+        remedy = (
+            f"Minibatches of {self.batch_size} curve too much for it; use scale = {enough:.3g}."
+        )
+        if scale >= enough / SCALE_MARGIN:
+            lam_min = extreme_eigenvalues(self.F, self.w, tol=1e-2).lam_min
+            remedy = (
+                "The scale is large enough, so curvature is negative: the full Hessian's smallest "
+                f"eigenvalue is about {lam_min:.3g}, and minibatches go lower. Use lam well above "
+                f"{max(-lam_min, self.lam):.3g}, or a larger batch_size."
+            )
+        raise DivergenceError(
+            f"LiSSA diverges at step {step} with scale = {scale:.3g} and lam = {self.lam:.3g}. "
+            + remedy
+        )
 
 
 class _Gauge:
@@ -119,35 +142,34 @@ class _Gauge:
     subset's Hessian, read off GROUPS parts of it, times x.
     """
 
-    def __init__(self, F, w, b, lam, checks, affordable, generator):
-        self.w, self.b, self.lam = w, b, lam
-        self.checks = min(checks, affordable // F.n)
+    def __init__(self, system: _System, checks: int, affordable: int):
+        F, self.system = system.F, system
+        self.checks = max(1, min(checks, affordable // F.n))
         self.noise, self.floor = 0.0, 0.0
-        if self.checks >= min(checks, PATIENCE):
-            self.parts, self.samples = [F], f"all {F.n:,} samples"
-        else:
-            size = min(F.n, SUBSET) // GROUPS
-            rows = torch.randperm(F.n, generator=generator)[: size * GROUPS]
-            self.parts = [F.only(part) for part in rows.split(size)]
-            self.samples = f"{len(rows):,} of {F.n:,} samples"
-            self.unseen = math.sqrt(1 - len(rows) / F.n)
+        self.parts, self.samples = [F], f"all {F.n:,} samples"
+        if self.checks < min(checks, PATIENCE) and F.n > SUBSET:
+            rows = torch.randperm(F.n, generator=system.generator)[:SUBSET]
+            self.parts = [F.only(part) for part in rows.chunk(GROUPS)]
+            self.samples = f"{SUBSET:,} of {F.n:,} samples"
+            self.unseen = math.sqrt(1 - SUBSET / F.n)
             self.checks = checks
 
     def measure(self, x: Tensor) -> float:
         """||A mean(x) - b|| / ||b|| for chains x (k, p)."""
-        half = (len(x) + 1) // 2
-        means = torch.stack([part.mean(0) for part in (x[:half], x[half:]) if len(part)])
-        shares = torch.tensor([half, len(x) - half]).to(x)[: len(means)] / len(x)
-        products = torch.stack([part.hvp(self.w, means) for part in self.parts])
-        images = products.mean(0) + self.lam * means
-        size = self.b.norm().clamp_min(torch.finfo(self.b.dtype).tiny)
+        w, b, lam = self.system.w, self.system.b, self.system.lam
+        size = b.norm().clamp_min(torch.finfo(b.dtype).tiny)
+        halves = x.tensor_split(min(2, len(x)))
+        means = torch.stack([half.mean(0) for half in halves])
+        shares = torch.tensor([len(half) / len(x) for half in halves]).to(x)
+        products = torch.stack([part.hvp(w, means) for part in self.parts])
+        images = products.mean(0) + lam * means
         if len(means) == 2:
             self.noise = float((images[0] - images[1]).norm() * shares.prod().sqrt() / size)
         if len(self.parts) > 1:
             spread = (shares @ (products - products.mean(0))).norm(dim=1)
             standard_error = (spread.square().sum() / (GROUPS * (GROUPS - 1))).sqrt()
             self.floor = float(standard_error / size) * self.unseen
-        return float((shares @ images - self.b).norm() / size)
+        return float((shares @ images - b).norm() / size)
 
     def mostly_noise(self, residual: float) -> bool:
         return self.noise**2 >= residual**2 / 2
@@ -158,40 +180,7 @@ def _stagnates(residuals: list[float]) -> bool:
     return bool(earlier) and min(recent) > 0.9 * min(earlier)
 
 
-def _refuse_divergence(
-    F: Objective,
-    w: Tensor,
-    b: Tensor,
-    x: Tensor,
-    lam: float,
-    scale: float,
-    step: int,
-    batch_size: int,
-) -> None:
-    # where every factor I - A/scale contracts, ||x_t|| <= (t+1) ||b||
-    largest = float(x.norm(dim=1).max())
-    if largest <= 10 * (step + 1) * float(b.norm()):
-        return
-    enough = measured_scale(F, w, lam, batch_size)
-    if scale < enough:
-        remedy = f"Minibatches of {batch_size} curve too much for it; use scale = {enough:.3g}."
-    else:
-        lam_min = extreme_eigenvalues(F, w, tol=1e-2).lam_min
-        remedy = (
-            f"The scale is large enough, so curvature is negative: the full Hessian's smallest "
-            f"eigenvalue is about {lam_min:.3g}, and minibatches go lower. Use lam well above "
-            f"{max(-lam_min, lam):.3g}, or a larger batch_size."
-        )
-    raise DivergenceError(
-        f"LiSSA diverges at step {step} with scale = {scale:.3g} and lam = {lam:.3g}. {remedy}"
-    )
-
-
-def _check(F, lam, scale, steps, chains, batch_size, checks) -> None:
-    for name, value in dict(
-        steps=steps, chains=chains, batch_size=batch_size, checks=checks
-    ).items():
-        require(value >= 1, f"{name} is {value}; it must be at least 1.")
+def _check_scale(F: Objective, lam: float, scale: float | str) -> None:
     if scale == "auto":
         return
     require(

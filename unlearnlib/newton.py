@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from .cg import conjugate_gradient
-from .errors import require
+from .errors import require_choice
 from .objective import Indices, Objective
 from .solution import Solution
 
@@ -33,10 +33,10 @@ def newton_direction(
                 n/(n - n_u) grad F(w), the part that is plain non-convergence.
     """
     F_r = F.without(forget)
+    require_choice("gradient", gradient, ("retained", "forget"))
     if gradient == "retained":
         b = F_r.gradient(w)
     else:
-        require(gradient == "forget", f"gradient is '{gradient}'; choose 'retained' or 'forget'.")
         F_u = F.only(forget)
         b = -F_u.n / F_r.n * F_u.gradient(w)
     return solver(F_r, w, b, lam=lam)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 from torch.nn.functional import cross_entropy
 
-from .errors import InputError, require
+from .errors import InputError, require, require_counts
 
 MAX_DENSE_BYTES = 4 * 2**30
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -27,6 +27,10 @@ Indices = Sequence[int] | Tensor
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     """Mean over samples of ||output - y||^2 / 2: a linear model then has a constant Hessian."""
+    require(
+        outputs.shape == y.shape,
+        f"Outputs have shape {tuple(outputs.shape)} and targets {tuple(y.shape)}; they must agree.",
+    )
     return (outputs - y).square().flatten(1).sum(1).mean() / 2
 
 
@@ -64,6 +68,7 @@ class Objective:
             math.isfinite(weight_decay) and weight_decay >= 0,
             f"weight_decay is {weight_decay}; it must be a finite number >= 0.",
         )
+        require_counts(pass_size=pass_size)
         first = next(self.model.parameters())
         self.dtype, self.device, self.p = first.dtype, first.device, sum(self._sizes)
         self.x, self.y, self.loss = x, y, loss
@@ -118,7 +123,9 @@ class Objective:
         other.model = copy.deepcopy(self.model)
         other.buffers = dict(other.model.named_buffers())
         for name, buffer in other.buffers.items():
-            require(name in buffers, f"Buffer '{name}' is missing; give all of the model's buffers.")
+            require(
+                name in buffers, f"Buffer '{name}' is missing; give all of the model's buffers."
+            )
             buffer.copy_(buffers[name])
         return other
 
@@ -198,8 +205,7 @@ class Objective:
         v (p,), or (k, p) for k vectors that share the batch.
         """
         leaf = w.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(self.batch_loss(leaf, x, y), leaf, create_graph=True)
-        return torch.autograd.grad(slope, leaf, v, is_grads_batched=v.dim() == 2)[0]
+        return _derivative_along(self.batch_loss(leaf, x, y), leaf, v)
 
     def hvp_each(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """k vectors v (k, p), each times the Hessian of its own batch x (k, b, ...), y (k, b).
@@ -209,9 +215,7 @@ class Objective:
         if self._convolutional:
             return torch.stack([self.batch_hvp(w, *own) for own in zip(v, x, y, strict=True)])
         leaf = w.detach().expand_as(v).requires_grad_()
-        losses = self.batch_loss(leaf, x, y)
-        (slopes,) = torch.autograd.grad(losses.sum(), leaf, create_graph=True)
-        return torch.autograd.grad(slopes, leaf, v)[0]
+        return _derivative_along(self.batch_loss(leaf, x, y).sum(), leaf, v)
 
     def _batch_ggn(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
         def model(u: Tensor) -> Tensor:
@@ -276,18 +280,18 @@ class Objective:
             ) from problem
         if self.loss is cross_entropy:
             _check_labels(self.y, outputs)
-        else:
-            require(
-                outputs.shape[1:] == y.shape[1:],
-                f"Targets have shape {tuple(y.shape[1:])} and outputs {tuple(outputs.shape[1:])};"
-                " they must agree.",
-            )
+        found = self.loss(outputs, y)
+        require(
+            found.dim() == 0,
+            f"The loss returns shape {tuple(found.shape)}; it must return the mean over the batch.",
+        )
 
     def indices(self, rows: Indices) -> Tensor:
         """`rows` as integers, if they name samples of this objective, each once, at least one."""
         rows = torch.as_tensor(rows).reshape(-1)
         require(
-            len(rows) > 0, "The set of samples is empty; name at least one index of the trained set."
+            len(rows) > 0,
+            "The set of samples is empty; name at least one index of the trained set.",
         )
         require(
             not rows.dtype.is_floating_point and rows.dtype != torch.bool,
@@ -326,6 +330,14 @@ class Objective:
 
     def _cast(self, z: Tensor) -> Tensor:
         return z.to(self.device, self.dtype) if z.is_floating_point() else z.to(self.device)
+
+
+def _derivative_along(loss: Tensor, leaf: Tensor, v: Tensor) -> Tensor:
+    """The derivative of grad loss along v, shaped as leaf or one row for each of several."""
+    (slope,) = torch.autograd.grad(loss, leaf, create_graph=True)
+    if not slope.requires_grad:  # a loss linear in w
+        return torch.zeros_like(v)
+    return torch.autograd.grad(slope, leaf, v, is_grads_batched=v.dim() > leaf.dim())[0]
 
 
 def _check_labels(y: Tensor, outputs: Tensor) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import batchnorm
-from .errors import DivergenceError, require
+from .errors import DivergenceError, require, require_choice, require_counts
 from .objective import Objective
 from .progress import bar
 
@@ -82,7 +82,10 @@ def projected_sgd(
     BatchNorm layers train on batch statistics and hand their buffers on. Raises InputError for
     arguments out of range, DivergenceError once w stops being finite.
     """
-    _check(F, w0, C, epochs, lr, optimizer, schedule, batch_size, rows)
+    _check(F, w0, C, lr, momentum, rows)
+    require_counts(epochs=epochs, batch_size=batch_size)
+    require_choice("optimizer", optimizer, OPTIMIZERS)
+    require_choice("schedule", schedule, (*SCHEDULES,))
     started = time.perf_counter()
     w = project(w0.detach().clone(), C)
     trainee = _Stacked(F, w) if w.dim() == 2 else _Single(F, w)
@@ -192,7 +195,7 @@ def _summary(epoch: int, losses: list[Tensor], outside: list[Tensor], w: Tensor)
     return {
         "epoch": epoch,
         "loss": torch.stack(losses).mean(0).tolist(),
-        "norm": w.norm(dim=-1).tolist(),
+        "norm": w.double().norm(dim=-1).tolist(),
         "projected": torch.stack(outside).mean(0).tolist(),
     }
 
@@ -207,30 +210,21 @@ def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:
 
 
 def _check(
-    F: Objective,
-    w0: Tensor,
-    C: float,
-    epochs: int,
-    lr: float,
-    optimizer: str,
-    schedule: str,
-    batch_size: int,
-    rows: Tensor | None,
+    F: Objective, w0: Tensor, C: float, lr: float, momentum: float, rows: Tensor | None
 ) -> None:
     F.check(w0, "w0")
     check_radius(C)
-    require(epochs >= 1, f"epochs is {epochs}; it must be at least 1.")
-    require(batch_size >= 1, f"batch_size is {batch_size}; it must be at least 1.")
     require(lr > 0, f"lr is {lr}; it must be > 0.")
-    require(optimizer in OPTIMIZERS, f"optimizer is '{optimizer}'; choose from {OPTIMIZERS}.")
-    require(schedule in SCHEDULES, f"schedule is '{schedule}'; choose from {(*SCHEDULES,)}.")
-    if rows is not None:
-        fits = w0.dim() == 2 and rows.dim() == 2 and len(rows) == len(w0)
-        require(
-            fits,
-            f"rows has shape {tuple(rows.shape)} for w0 of shape {tuple(w0.shape)}; "
-            "give one row of sample positions for each of the k models.",
-        )
+    require(0 <= momentum < 1, f"momentum is {momentum}; it must be in [0, 1).")
+    if rows is None:
+        return
+    require(
+        w0.dim() == 2 and rows.dim() == 2 and len(rows) == len(w0),
+        f"rows has shape {tuple(rows.shape)} for w0 of shape {tuple(w0.shape)}; "
+        "give one row of sample positions for each of the k models.",
+    )
+    for own in rows:
+        F.indices(own)
 
 
 def check_radius(C: float) -> None:

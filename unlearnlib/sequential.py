@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .certificate import Constants
 from .cg import conjugate_gradient
-from .errors import InputError, require
+from .errors import require
 from .newton import Solver
-from .noise import compose_epsilon
+from .noise import check_delta, compose_epsilon
 from .objective import Indices, Objective
 from .unlearn import Release, unlearn
 
@@ -59,9 +59,15 @@ class SequentialUnlearner:
     ):
         self.F, self.w, self.seed = F, F.check(w), seed
         self.terms = dict(
-            C=C, lam=lam, delta=delta, epsilon=epsilon, sigma=sigma,
-            constants=constants, solver=solver, tol=tol,
-        )  # fmt: skip
+            C=C,
+            lam=lam,
+            delta=delta,
+            epsilon=epsilon,
+            sigma=sigma,
+            constants=constants,
+            solver=solver,
+            tol=tol,
+        )
         self.kept = torch.arange(F.n)
         self.releases: list[Release] = []
 
@@ -87,8 +93,8 @@ class SequentialUnlearner:
 
     def budget(self, delta: float) -> Budget:
         """What the releases so far cost, exactly, for Gaussian noise drawn afresh each time."""
-        if not self.releases:
-            raise InputError("Nothing has been released yet; call forget(indices) first.")
+        check_delta(delta)
+        require(bool(self.releases), "Nothing has been released yet; call forget(indices) first.")
         cards = [release.certificate for release in self.releases]
         sizes, sigmas = [c.sensitivity.value for c in cards], [c.sigma for c in cards]
         rho = [c.sensitivity.rho for c in cards]

@@ -33,13 +33,13 @@ class Solution:
     x: Tensor
     residual: float
     residual_on: str
-    floor: float
-    noise: float
     history: list[tuple[int, float]]
     steps: int
-    status: str
     scale: float | None
+    status: str
     seconds: float
+    floor: float = 0.0
+    noise: float = 0.0
 
     @property
     def converged(self) -> bool:
@@ -63,8 +63,9 @@ class Solution:
 
 def check_system(F: Objective, w: Tensor, b: Tensor, lam: float, tol: float) -> None:
     """Refuse what no solver can start from."""
-    F.check(w)
-    F.check(b, "b")
+    for name, v in (("w", w), ("b", b)):
+        F.check(v, name)
+        require(v.dim() == 1, f"{name} has shape {tuple(v.shape)}; solve for one vector at a time.")
     require(
         math.isfinite(lam) and lam >= 0, f"lam is {lam}; the damping must be a finite number >= 0."
     )

@@ -9,15 +9,7 @@ import torch
 from torch import Tensor
 
 from . import batchnorm, bounds
-from .certificate import (
-    THE_BALL,
-    VOID,
-    Certificate,
-    Constants,
-    Sensitivity,
-    calibrate,
-    sensitivity,
-)
+from .certificate import THE_BALL, VOID, Certificate, Constants, Sensitivity, calibrate, sensitivity
 from .cg import conjugate_gradient
 from .errors import require
 from .newton import Solver
@@ -112,9 +104,8 @@ def unlearn(
         epsilon, delta, sigma, target, C, lam, tol, constants,
         holds=VOID if refuted else target.holds,
         noise=SECRET if seed is None else REPRODUCIBLE,
-        doing_nothing=_doing_nothing(F_r.n, F_u.n, C, constants),
-        reasons=refuted,
-        measurements=found,
+        doing_nothing=_doing_nothing(F_r.n, F_u.n, target, C, constants, stationary),
+        reasons=refuted, measurements=found,
     )  # fmt: skip
     return Release(released, certificate, estimate, solution, buffers, seconds)
 
@@ -122,7 +113,7 @@ def unlearn(
 def target_sensitivity(
     F: Objective, C: float, lam: float, tol: float, constants: Constants
 ) -> Sensitivity:
-    """`sensitivity` for this model: of the constants with nothing claimed where it has BatchNorm."""
+    """`sensitivity` for this model; with BatchNorm, whatever is claimed, that of the ball."""
     known = Constants() if batchnorm.layers(F.model) else constants
     return sensitivity(C, lam, tol, known, F.p)
 
@@ -170,61 +161,59 @@ def _refuted(
 ) -> tuple[str, ...]:
     """The conditions of the bound that the data contradicts, each with its remedy."""
     L, lam_min, G = constants.L.value, constants.lam_min.value, constants.G.value
-    b, x = found[RETAINED_GRADIENT], found["length of the update"]
-    # x^T (H + lam I) x differs from b^T x by at most the residual
-    curvature = found.get(CURVATURE, lam + lam_min)
+    whole, b, x = found[GRADIENT], found[RETAINED_GRADIENT], found["length of the update"]
+    met = found.get(CURVATURE, lam + lam_min)
+    # x^T (H + lam I) x differs from b^T x by at most the residual, and by rounding
     slack = solution.residual * b / x if x else 0.0
-    conditions = [
-        (
-            stationary and found[GRADIENT] > G,
-            f"||grad F(w)|| = {found[GRADIENT]:.3g} exceeds G = {G:g}: train on, to G.",
+    slack += 1e3 * torch.finfo(solution.x.dtype).eps * abs(met)
+    conditions = {
+        f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G.": (
+            stationary and whole > G
         ),
-        (
-            b > bounds.gradient_bound(C, L, G),
-            f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G: L = {L:g} is too small.",
+        f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G: L = {L:g} is too small, claim a larger one.": (
+            b > bounds.gradient_bound(C, L, G)
         ),
-        (
-            curvature + slack < lam + lam_min,
-            f"The update meets curvature {curvature - lam:.3g}, below lam_min = {lam_min:g}.",
+        f"The update meets curvature {met - lam:.3g}, below lam_min = {lam_min:g}: claim less.": (
+            met + slack < lam + lam_min
         ),
-        (
-            curvature - slack > lam + L,
-            f"The update meets curvature {curvature - lam:.3g}, above L = {L:g}.",
+        f"The update meets curvature {met - lam:.3g}, above L = {L:g}: claim a larger L.": (
+            met - slack > lam + L
         ),
-        *_solver_conditions(solution, lam, tol, constants),
-    ]
-    return tuple(message for contradicted, message in conditions if contradicted)
+        **_solver_conditions(solution, lam, tol, constants),
+    }
+    return tuple(message for message, contradicted in conditions.items() if contradicted)
 
 
 def _solver_conditions(
     solution: Solution, lam: float, tol: float, constants: Constants
-) -> list[tuple[bool, str]]:
+) -> dict[str, bool]:
     if constants.rho is not None:
-        needed = bounds.lissa_steps(constants.B.value, lam, constants.lam_min.value)
-        return [
-            (
-                solution.steps < needed,
-                f"LiSSA took {solution.steps:,} steps; Theorem 3.6 needs {needed:,}.",
-            )
-        ]
-    return [
-        (
-            solution.residual > tol,
-            f"The solver reached a residual of {solution.residual:.3g}, not tol = {tol:g}: "
-            "give it more steps, or set a larger tol beforehand.",
+        largest = max(constants.B.value, solution.scale or 0.0)
+        needed = bounds.lissa_steps(largest, lam, constants.lam_min.value)
+        message = (
+            f"LiSSA took {solution.steps:,} steps; Theorem 3.6 needs {needed:,}: give it those."
+        )
+        return {message: solution.steps < needed}
+    return {
+        f"The solver reached a residual of {solution.residual:.3g}, not tol = {tol:g}: give it "
+        "more steps, or set a larger tol beforehand.": not solution.residual <= tol,
+        f"The residual was measured on {solution.residual_on} only: use conjugate gradient, or "
+        "more LiSSA steps, so that all samples are affordable.": (
+            not solution.residual_on.startswith("all")
         ),
-        (
-            not solution.residual_on.startswith("all"),
-            f"The residual was measured on {solution.residual_on} only: use conjugate gradient, "
-            "or more LiSSA steps, so that all samples are affordable.",
-        ),
-    ]
+    }
 
 
-def _doing_nothing(n_r: int, n_u: int, C: float, constants: Constants) -> float:
-    """2C; less where F_r is proved strongly convex, since both minimisers are then close."""
-    mu, g = constants.lam_min, constants.sample_gradient.value
-    if mu.provenance != "proved" or mu.value <= 0:
+def _doing_nothing(
+    n_r: int, n_u: int, target: Sensitivity, C: float, constants: Constants, stationary: bool
+) -> float:
+    """2C; less where F_r is proved strongly convex, since both minimisers are then close.
+
+    Along a sequence w is an estimate, itself only within the sensitivity of a minimiser.
+    """
+    mu, g, G = constants.lam_min, constants.sample_gradient, constants.G
+    if mu.provenance != "proved" or mu.value <= 0 or g.provenance != "proved":
         return bounds.trivial_bound(C)
-    stable = bounds.stability_bound(n_r + n_u, n_u, g, mu.value)
-    return min(bounds.trivial_bound(C), stable)
+    drift = 0.0 if stationary else target.value
+    stable = bounds.stability_bound(n_r + n_u, n_u, g.value, mu.value, G.value)
+    return min(bounds.trivial_bound(C), drift + stable)
