@@ -1,0 +1,279 @@
+"""The repository holds together: files that must agree, and the form of each notebook."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from unlearnlib.lab import profiles
+from unlearnlib.lab.store import repository_root
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = repository_root()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MAKEFILE = (ROOT / "Makefile").read_text()
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+EACH_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LONGEST_CELL = 25
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def headings(notebook):
+    """Titles of the second level, in order."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.findall(r"^## +(.+?) *$", text, re.MULTILINE)
+
+
+# Installation
+
+
+def test_conda_and_make_install_the_same():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    pip = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert conda == ["python" + PROJECT["requires-python"], "pip"]
+    extras = ",".join(sorted(PROJECT["optional-dependencies"]))
+    assert pip == [[f"-e .[{extras}]"]]
+    assert re.findall(r"pip install --editable '(.+)'", MAKEFILE) == [f".[{extras}]"]
+
+
+def test_each_dependency_has_a_range_and_a_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    lines = re.findall(r'^    "([\w-]+)(.*?)",? *(#.*)?$', text, re.MULTILINE)
+    named = {name: (rest, reason) for name, rest, reason in lines}
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    for requirement in sum(groups, []):
+        name = re.match(r"[\w-]+", requirement).group()
+        rest, reason = named[name]
+        assert ">=" in rest, f"{name} has no lowest version"
+        assert reason or name == "pytest", f"{name} has no reason"
+
+
+def test_the_version_is_one():
+    import unlearnlib
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert unlearnlib.__version__ == PROJECT["version"] == citation["version"]
+    assert citation["license"] == PROJECT["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_every_folder_of_code_is_installed():
+    folders = {path.parent for path in (ROOT / "unlearnlib").rglob("*.py")}
+    assert len(folders) >= 2
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+# Make
+
+
+def test_help_lists_every_target():
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE).group(1).split()
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"help", "env", "reproduce", "test", "clean"} <= set(phony)
+    listed = re.findall(r"^  (\w+) +\S", said, re.MULTILINE)
+    assert sorted(listed) == sorted(phony)
+    assert all(name in said for name in profiles.names())
+
+
+FAKE_PYTHON = """#!/bin/sh
+case "$*" in
+    "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo venv >> log ;;
+    "-m pip"*) echo pip >> log; exec test -e installable ;;
+    *) exec {python} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def make_env(tmp_path):
+    """make_env() runs `make env` in an empty folder, with a Python that installs nothing."""
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "python").write_text(FAKE_PYTHON.format(python=sys.executable))
+    (tmp_path / "python").chmod(0o755)
+    command = ["make", "env", "PYTHON=./python"]
+    return lambda: subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+
+def test_an_interrupted_installation_is_not_taken_for_a_finished_one(tmp_path, make_env):
+    for _ in range(2):
+        assert make_env().returncode != 0
+        assert (tmp_path / ".venv").exists() and not (tmp_path / ".venv" / ".ready").exists()
+    (tmp_path / "installable").touch()
+    for _ in range(2):
+        assert make_env().returncode == 0
+    assert (tmp_path / "log").read_text().split() == ["venv", "pip"] * 3
+
+
+def test_a_new_requirement_is_installed(tmp_path, make_env):
+    (tmp_path / "installable").touch()
+    assert make_env().returncode == 0
+    ready = (tmp_path / ".venv" / ".ready").stat().st_mtime
+    os.utime(tmp_path / "pyproject.toml", (ready + 9, ready + 9))
+    assert make_env().returncode == 0
+    assert (tmp_path / "log").read_text().split() == ["venv", "pip"] * 2
+
+
+def test_an_old_python_is_refused_before_anything_is_made(tmp_path, make_env):
+    (tmp_path / "python").write_text(
+        f"#!{sys.executable}\nimport sys\nsys.version_info = (3, 9, 1)\nexec(sys.argv[2])\n"
+    )
+    run = make_env()
+    assert run.returncode != 0 and not (tmp_path / ".venv").exists()
+    assert "Python 3.10 or newer is needed, ./python is 3.9" in run.stderr
+
+
+def test_clean_keeps_data_environment_and_the_committed_figures(tmp_path):
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    for name in profiles.names():
+        write(tmp_path / "unlearnlib" / "lab" / "profiles" / f"{name}.toml")
+        write(tmp_path / "figures" / name / "00_start_here" / "results.json")
+    kept = ["figures/README.md", ".cache/data/MNIST/raw/images", ".venv/.ready"]
+    gone = [".cache/store/trained/x", ".cache/stamps/quick/x", ".cache/executed/x", ".cache/test/x"]
+    for name in kept + gone:
+        write(tmp_path / name)
+    for _ in range(2):
+        subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert [name for name in kept if not (tmp_path / name).exists()] == []
+    assert [name for name in gone if (tmp_path / name).exists()] == []
+    figures = tmp_path / "figures"
+    assert [p.name for p in figures.iterdir() if p.is_dir()] == ["laptop"]
+    assert (figures / "laptop" / "00_start_here" / "results.json").exists()
+
+
+def write(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("kept?")
+
+
+def test_ci_runs_the_tests():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111 == 0o111
+    assert script.read_text().rstrip().endswith("make test")
+
+
+# Profiles
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_each_value_of_a_profile_has_its_source_beside_it(name):
+    text = (profiles.FOLDER / f"{name}.toml").read_text()
+    tables = text[text.index("[mlp_mnist]") :]
+    values = [line for line in tables.splitlines() if " = " in line]
+    assert len(values) >= 3 * 15
+    for line in values:
+        source = line.partition("  # ")[2]
+        assert re.match(r"(paper|released code|a later paper|ours: \w)", source), line
+
+
+# Notebooks
+
+
+def test_there_are_notebooks():
+    assert [path.stem[:2] for path in NOTEBOOKS][:1] == ["00"]
+
+
+@EACH_NOTEBOOK
+def test_a_notebook_runs_on_any_python_kernel(path):
+    metadata = read(path).metadata
+    assert metadata.kernelspec.name == "python3"
+    assert metadata.language_info.name == "python"
+    assert set(metadata) == {"kernelspec", "language_info"}
+
+
+@EACH_NOTEBOOK
+def test_its_parameters_are_one_cell_of_literals(path):
+    tagged = [c for c in read(path).cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1 and tagged[0].cell_type == "code"
+    statements = ast.parse(tagged[0].source).body
+    assert statements
+    for statement in statements:
+        assert isinstance(statement, ast.Assign), ast.unparse(statement)
+        ast.literal_eval(statement.value)
+    assert any(target.id == "profile" for s in statements for target in s.targets)
+
+
+@EACH_NOTEBOOK
+def test_it_opens_with_its_title_and_the_time_it_takes(path):
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# \d\d\. \S", first.source)
+    assert first.source.split()[1] == path.stem[:2] + "."
+    assert re.search(r"\d+\** (minute|second)", first.source)
+
+
+@EACH_NOTEBOOK
+def test_its_cells_are_short(path):
+    for cell in code(read(path)):
+        assert 0 < len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+
+
+@EACH_NOTEBOOK
+def test_its_outputs_are_of_one_whole_run_or_none(path):
+    cells = code(read(path))
+    counts = [cell.execution_count for cell in cells]
+    if any(cell.outputs for cell in cells) or any(counts):
+        assert counts == list(range(1, len(cells) + 1))
+    for cell in cells:
+        assert not [out for out in cell.outputs if out.output_type == "error"]
+
+
+@EACH_NOTEBOOK
+def test_it_ends_with_claims_exercises_and_the_next(path):
+    assert headings(read(path))[-3:] == ["Claims", "Exercises", "Next"]
+
+
+@EACH_NOTEBOOK
+def test_it_names_itself_rightly(path):
+    """The name in Results decides where figures go; a copied notebook keeps the old one."""
+    sources = "\n".join(cell.source for cell in code(read(path)))
+    named = re.findall(r"""Results\(\s*["'](.+?)["']""", sources)
+    assert named == [path.stem]
+
+
+# Texts
+
+
+def test_no_file_names_a_place_on_one_machine():
+    ends = {".py", ".toml", ".yml", ".md", ".cff", ".ipynb", ".json"}
+    folders = [ROOT / name for name in ("unlearnlib", "notebooks", "figures", "tests")]
+    files = [p for folder in folders for p in folder.rglob("*") if p.suffix in ends]
+    files += [p for p in ROOT.iterdir() if p.is_file()]
+    assert len(files) > 20
+    own = re.compile(r"/(home|Users|root|work)/\w+")
+    named = {str(p.relative_to(ROOT)): own.findall(p.read_text(encoding="utf-8")) for p in files}
+    assert {name: found for name, found in named.items() if found} == {}
+
+
+def test_links_between_our_files_lead_somewhere():
+    texts = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")}
+    for path in NOTEBOOKS:
+        texts[path] = "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+    links = [
+        (path, Path(link.partition("#")[0]))
+        for path, text in texts.items()
+        for link in re.findall(r"\]\(([^)\s]+)\)", text)
+        if "://" not in link and not link.startswith(("#", "attachment:"))
+    ]
+    assert links
+    broken = [f"{path.name}: {link}" for path, link in links if not (path.parent / link).exists()]
+    assert broken == []

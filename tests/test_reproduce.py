@@ -1,0 +1,271 @@
+"""make reproduce: what is finished is kept and skipped, what is not leaves no trace to trust."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+import pytest
+
+from unlearnlib.lab import reproduce
+from unlearnlib.lab.heartbeat import Heartbeat
+from unlearnlib.lab.store import repository_root
+
+SAVE = (
+    "import os, pathlib\n"
+    "folder = pathlib.Path(os.environ['UNLEARNLIB_FIGURES'], profile, '{name}')\n"
+    "folder.mkdir(parents=True, exist_ok=True)\n"
+    "written = (folder / 'results.json').write_text('{{}}')"
+)
+
+
+class Place:
+    """A folder with notebooks, a package, a cache and figures, all for one test."""
+
+    def __init__(self, root):
+        self.root = root
+        (root / "package").mkdir()
+        (root / "package" / "code.py").write_text("a = 1\n")
+
+    def write(self, name, *sources, parameters='profile = "quick"'):
+        """A notebook of `sources` after a parameters cell, saving its results at the end."""
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}")]
+        if parameters is not None:
+            tagged = {"tags": ["parameters"]}
+            cells.append(nbformat.v4.new_code_cell(parameters, metadata=tagged))
+        cells += [nbformat.v4.new_code_cell(source) for source in sources]
+        # No cell ids of chance: the same sources are the same file.
+        for number, cell in enumerate(cells):
+            cell["id"] = f"cell-{number}"
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        (self.root / "notebooks").mkdir(exist_ok=True)
+        path = self.root / "notebooks" / f"{name}.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+
+    def arguments(self, *more):
+        return ["--profile", "smoke", "--notebooks", str(self.root / "notebooks"), *more]
+
+    def run(self, *more):
+        return reproduce.main(self.arguments(*more))
+
+    def stamp(self, name):
+        return self.root / "cache" / "stamps" / "smoke" / f"{name}.json"
+
+    def executed(self, name):
+        return self.root / "cache" / "executed" / "smoke" / f"{name}.ipynb"
+
+    def results(self, name):
+        return self.root / "figures" / "smoke" / name / "results.json"
+
+    def kept(self):
+        """Names of all files in the cache."""
+        return sorted(path.name for path in (self.root / "cache").rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("UNLEARNLIB_PROGRESS", "0")
+    monkeypatch.delenv("UNLEARNLIB_PROFILE", raising=False)
+    monkeypatch.setattr(reproduce, "PACKAGE", tmp_path / "package")
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def runs(place, monkeypatch):
+    """Papermill without a kernel: names of the notebooks run; one with "1/0" in it fails."""
+    names = []
+
+    def execute(notebook, output, **_):
+        names.append(notebook.stem)
+        output.write_text(notebook.read_text())
+        place.results(notebook.stem).parent.mkdir(parents=True, exist_ok=True)
+        place.results(notebook.stem).write_text("{}")
+        if "1/0" in notebook.read_text():
+            raise RuntimeError("division by zero")
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    return names
+
+
+def test_a_notebook_that_ran_is_kept_with_its_parameter_and_stamped(place, capfd):
+    place.write("00_first", "import os\nprint(profile, os.getcwd())", SAVE.format(name="00_first"))
+    assert place.run() == 0
+    executed = nbformat.read(place.executed("00_first"), as_version=4)
+    printed = [out.text for cell in executed.cells for out in cell.get("outputs", ())]
+    assert printed == [f"smoke {place.root / 'notebooks'}\n"]
+    stamp = json.loads(place.stamp("00_first").read_text())
+    assert stamp["minutes"] > 0 and len(stamp["digest"]) == 64
+    said = capfd.readouterr().err
+    assert "[1/1] 00_first: starts, 4 cells" in said and "[1/1] 00_first: done in" in said
+    assert "WARNING" not in said
+    assert place.kept() == ["00_first.ipynb", "00_first.json"]
+
+
+def test_a_failed_notebook_is_put_aside_and_the_next_has_its_turn(place, capfd):
+    place.write("00_bad", "1/0", SAVE.format(name="00_bad"))
+    place.write("01_good", SAVE.format(name="01_good"))
+    assert place.run() == 1
+    aside = place.root / "cache" / "executed" / "smoke" / "00_bad.failed.ipynb"
+    said = capfd.readouterr().err
+    assert "ZeroDivisionError" in said and str(aside) in said and "1 of 2 failed: 00_bad" in said
+    assert "ZeroDivisionError" in aside.read_text()
+    assert not place.stamp("00_bad").exists() and not place.executed("00_bad").exists()
+    assert place.stamp("01_good").exists() and place.executed("01_good").exists()
+
+
+def test_what_is_up_to_date_is_skipped_and_said_so(place, runs, capfd):
+    place.write("00_first")
+    place.write("01_second")
+    assert place.run() == place.run() == 0
+    assert runs == ["00_first", "01_second"]
+    assert "[2/2] 01_second: up to date" in capfd.readouterr().err
+    assert place.run("--notebook", "01_second") == 0 and len(runs) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: place.write("00_first", "a = 2"),
+        lambda place: place.executed("00_first").unlink(),
+        lambda place: place.results("00_first").unlink(),
+        lambda place: place.stamp("00_first").unlink(),
+        lambda place: (place.root / "package" / "code.py").write_text("a = 2\n"),
+        lambda place: (place.root / "package" / "new.toml").write_text("a = 2\n"),
+    ],
+    ids=["source", "executed", "results", "stamp", "package", "profile"],
+)
+def test_anything_changed_or_gone_is_run_again(place, runs, change):
+    place.write("00_first", "a = 1")
+    assert place.run() == 0
+    change(place)
+    assert place.run() == 0 and runs == ["00_first"] * 2
+    assert place.run() == 0 and runs == ["00_first"] * 2
+
+
+def test_outputs_in_the_notebook_do_not_count_as_a_change(place, runs):
+    place.write("00_first", "print(1)")
+    assert place.run() == 0
+    path = place.root / "notebooks" / "00_first.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="1\n")]
+    nbformat.write(notebook, path)
+    assert place.run() == 0 and runs == ["00_first"]
+
+
+def test_a_later_failure_takes_the_stamp_but_not_the_minutes(place, runs, capfd):
+    place.write("00_first")
+    assert place.run() == 0
+    place.write("00_first", "1/0")
+    assert place.run() == 1 and not place.stamp("00_first").exists()
+    place.write("00_first")
+    capfd.readouterr()
+    assert place.run() == 0 and len(runs) == 3
+    assert "the last time" in capfd.readouterr().err
+    assert place.kept() == ["00_first.ipynb", "00_first.json"]
+
+
+def test_a_notebook_without_results_has_failed(place, monkeypatch, capfd):
+    place.write("00_first")
+    place.results("00_first").parent.mkdir(parents=True)
+    place.results("00_first").write_text("{}")  # of an earlier run
+    monkeypatch.setattr(papermill, "execute_notebook", lambda _, out, **more: out.write_text("{}"))
+    assert place.run() == 1
+    assert "did not write" in capfd.readouterr().err
+    assert place.kept() == ["00_first.failed.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ('profiel = "quick"', "does not assign 'profile' but profiel"),
+        ("", "does not assign 'profile' but nothing"),
+        ("%matplotlib inline", "not Python"),
+        (None, "0 cells tagged 'parameters'"),
+    ],
+)
+def test_a_parameter_that_would_not_arrive_is_refused_before_anything_runs(
+    place, runs, capfd, parameters, said
+):
+    place.write("00_first")
+    place.write("01_second", parameters=parameters)
+    assert place.run() == 1
+    assert said in capfd.readouterr().err
+    assert runs == []
+
+
+def test_what_is_asked_for_must_be_there_and_be_the_only_word(place, runs, monkeypatch, capfd):
+    assert place.run() == 1
+    assert "there are: none" in capfd.readouterr().err
+    place.write("00_first")
+    assert place.run("--notebook", "01_second") == 1
+    assert "'01_second'" in capfd.readouterr().err
+    assert place.run("--profile", "tiny") == 1
+    assert "'tiny'" in capfd.readouterr().err
+    monkeypatch.setenv("UNLEARNLIB_PROFILE", "quick")
+    assert place.run() == 1
+    said = capfd.readouterr().err
+    assert "UNLEARNLIB_PROFILE is 'quick'" in said and "'smoke'" in said
+    assert runs == []
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_stopped_run_leaves_no_stamp_no_notebook_and_no_kernel(place, name):
+    place.write(
+        "00_long",
+        SAVE.format(name="00_long"),
+        "(folder / 'writing').write_text(str(os.getpid()))\n"
+        "os.replace(folder / 'writing', folder / 'kernel')\n"
+        "import time; time.sleep(300)",
+    )
+    # A shell that starts us in the background would have us ignore SIGINT.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from unlearnlib.lab.reproduce import main; sys.exit(main(sys.argv[1:]))"
+    )
+    path = os.pathsep.join([str(repository_root()), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, *place.arguments()],
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    kernel = psutil.Process(int(wait_for(place.results("00_long").with_name("kernel"), run)))
+    run.send_signal(getattr(signal, name))
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == reproduce.INTERRUPTED
+    assert "interrupted" in said and "Traceback" not in said
+    assert place.kept() == []
+    assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
+
+
+def wait_for(path: Path, run):
+    """The file's text, as soon as it is there."""
+    for _ in range(600):
+        if path.exists():
+            return path.read_text()
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.1)
+    run.kill()
+    raise AssertionError(f"{path} was not written within a minute")
+
+
+def test_the_heartbeat_says_where_and_how_long():
+    def line(minutes, earlier):
+        heartbeat = Heartbeat("[2/3] 01_norm", cells=20, earlier=earlier)
+        heartbeat.began -= 60 * minutes
+        for _ in range(7):
+            heartbeat.next_cell(cell=None, cell_index=0)
+        return heartbeat.line()
+
+    assert line(1.3, None) == "[2/3] 01_norm: cell 7 of 20, 1.3 min so far"
+    assert line(1.3, 3.3) == "[2/3] 01_norm: cell 7 of 20, 1.3 min so far, about 2.0 min left"
+    assert line(0.5, 1.0) == "[2/3] 01_norm: cell 7 of 20, 30 s so far, about 30 s left"
+    assert line(3, 2).endswith("3.0 min so far, longer than the 2.0 min of the last run")

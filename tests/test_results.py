@@ -1,0 +1,181 @@
+"""Results keep numbers as plain JSON, refuse what is none, and say where they come from."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from unlearnlib.errors import DataError, InputError
+from unlearnlib.lab import profiles, results
+from unlearnlib.lab.results import Results, load
+
+SMOKE = ("00_start_here", "smoke")
+
+
+@pytest.fixture(autouse=True)
+def figures(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "figures"))
+    return tmp_path / "figures"
+
+
+@pytest.fixture
+def collected():
+    return Results("00_start_here", profiles.load("smoke"))
+
+
+def claim(collected, **changes):
+    whole = {
+        "claim": "It is fast.",
+        "paper": "470x",
+        "measured": np.float64(3.5),
+        "n": 2,
+        "spread": 0.5,
+        "verdict": "partly",
+        "why": "smaller network",
+    }
+    collected.claim(**(whole | changes))
+
+
+def test_numbers_of_every_library_come_back_plain(collected):
+    given = {
+        "python": (1, 1.5, True, None, "text"),
+        "numpy": [np.int64(1), np.float64(0.1), np.bool_(True), np.arange(2)],
+        "torch": [torch.tensor(2), torch.tensor([0.5]), torch.ones(1, 2, dtype=torch.float64)],
+        "infinite": [math.inf, np.float32(-np.inf), torch.tensor(math.inf)],
+    }
+    for name, value in given.items():
+        collected.record(name, value)
+    collected.save()
+    found = {name: entry["value"] for name, entry in load(*SMOKE).numbers.items()}
+    assert found == {
+        "python": [1, 1.5, True, None, "text"],
+        "numpy": [1, 0.1, True, [0, 1]],
+        "torch": [2, [0.5], [[1.0, 1.0]]],
+        "infinite": ["inf", "-inf", "inf"],
+    }
+
+
+def test_units_and_seeds_stand_beside_the_number(collected):
+    collected.record("gap", 0.5, unit="% points", seeds=np.arange(2))
+    assert collected.numbers["gap"] == {"value": 0.5, "unit": "% points", "seeds": [0, 1]}
+    collected.record("gap", 0.25)
+    assert collected.numbers["gap"] == {"value": 0.25, "unit": "", "seeds": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (math.nan, r"gap is NaN"),
+        ([{"C": 1, "gap": np.float32("nan")}], r"gap\[0\]\['gap'\] is NaN"),
+        (torch.tensor([0.0, math.nan]), r"gap\[1\] is NaN"),
+        (pd.DataFrame(), "DataFrame"),
+        (1j, "complex"),
+        ({"set": {1}}, r"gap\['set'\] is a set"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(collected, value, named):
+    with pytest.raises(InputError, match=named):
+        collected.record("gap", value)
+    assert collected.numbers == {}
+
+
+def test_a_table_comes_back_as_a_table(collected):
+    frame = pd.DataFrame({"seed": [0, 1], "epsilon": [math.inf, 2.0], "method": ["LiSSA", "CG"]})
+    collected.record("table", frame.to_dict("records"))
+    collected.save()
+    pd.testing.assert_frame_equal(load(*SMOKE).table("table"), frame)
+    pd.testing.assert_frame_equal(collected.table("table"), frame)
+
+
+def test_only_a_recorded_table_is_a_table(collected):
+    collected.record("gap", [1, 2])
+    with pytest.raises(InputError, match="not a table"):
+        collected.table("gap")
+    with pytest.raises(InputError, match="no 'gaps'; it recorded gap"):
+        collected.table("gaps")
+
+
+def test_claims_come_back_as_a_table(collected):
+    claim(collected)
+    claim(collected, claim="It is exact.", spread=None, verdict="not reproduced")
+    claim(collected, measured=4.0)
+    collected.save()
+    table = load(*SMOKE).claims_table()
+    assert list(table) == ["claim", "paper", "measured", "n", "spread", "verdict", "why"]
+    assert list(table.claim) == ["It is fast.", "It is exact."]
+    assert list(table.measured) == [4.0, 3.5]
+    assert list(table.verdict) == ["partly", "not reproduced"]
+
+
+def test_a_claim_is_judged_in_three_words_only(collected):
+    with pytest.raises(InputError, match="'yes'.*reproduced, partly, not reproduced"):
+        claim(collected, verdict="yes")
+    with pytest.raises(InputError, match=r"It is fast.*spread.*NaN"):
+        claim(collected, spread=math.nan)
+    assert collected.claims == {}
+    assert collected.claims_table().empty
+
+
+def test_saved_is_strict_json_with_all_of_its_provenance(collected, figures):
+    collected.data(SimpleNamespace(title="MNIST-M", digest="abc"))
+    path = collected.save()
+    assert path == figures / "smoke" / "00_start_here" / "results.json"
+    assert [p.name for p in path.parent.iterdir()] == ["results.json"]
+    saved = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert saved["datasets"] == {"MNIST-M": "abc"}
+    origin = saved["provenance"]
+    assert torch.__version__.startswith(origin["packages"]["torch"].split("+")[0])
+    assert origin["packages"]["numpy"] == np.__version__
+    assert origin["profile"]["mlp_mnist"]["lr"] == 1e-3
+    assert origin["profile"]["reason"] == "asked for by name"
+    assert origin["machine"]["threads"] == torch.get_num_threads()
+    assert origin["seconds"] >= 0
+    assert {"finished", "python", "git"} < origin.keys()
+
+
+def test_no_path_of_this_machine_is_published(collected):
+    text = collected.save().read_text()
+    for path in (Path.home(), results.repository_root(), Path(sys.executable).parent):
+        assert str(path) not in text
+
+
+def test_reading_what_was_not_run_says_how_to_run_it():
+    with pytest.raises(DataError, match="make reproduce PROFILE=smoke NOTEBOOK=00_start_here"):
+        load(*SMOKE)
+
+
+def test_outside_of_git_the_commit_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "repository_root", lambda: tmp_path)
+    assert results.git_state() == {"commit": "unknown", "dirty": "unknown"}
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert results.git_state() == {"commit": "unknown", "dirty": "unknown"}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_dirty_means_that_package_or_notebooks_differ(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        command = ["git", *who, "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setattr(results, "repository_root", lambda: tmp_path)
+    for folder in ("unlearnlib", "notebooks", "figures"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text("old")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--no-verify", "-m", "first")
+    clean = {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert results.git_state() == clean
+    (tmp_path / "figures" / "file").write_text("new")
+    assert results.git_state() == clean
+    (tmp_path / "unlearnlib" / "more").write_text("new")
+    assert results.git_state() == clean | {"dirty": True}
