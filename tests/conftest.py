@@ -29,9 +29,9 @@ class Problem:
     data_loss: Callable  # (w, x, y) -> mean loss, without decay; uses nothing of the package
     loss: Callable = cross_entropy
 
-    def objective(self, rows=slice(None), **settings):
+    def objective(self, rows=slice(None), **options):
         """The package's objective, on samples sliced beforehand."""
-        return Objective(self.model, self.x[rows], self.y[rows], loss=self.loss, **settings)
+        return Objective(self.model, self.x[rows], self.y[rows], loss=self.loss, **options)
 
     def by_hand(self, rows=slice(None), weight_decay=0.0, center=0.0):
         """The same objective as a plain function of w."""

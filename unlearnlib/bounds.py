@@ -72,8 +72,9 @@ def lissa_bound(
 
     Holds for at least `lissa_steps` steps, and only if every sampled minibatch Hessian + lam I is
     as positive definite as the full one. Averaging chains would shrink the middle term; the
-    theorem does not use it. Grouping of the terms and the proposition's number are inferred from
-    restatements of the paper.
+    theorem does not use it. With lam_min <= L the middle term alone exceeds 2C, whatever lam is:
+    this bound never beats doing nothing. Grouping of the terms and the proposition's number are
+    inferred from restatements of the paper.
     """
     require(0 < rho < 1, f"rho is {rho}; the failure probability must be in (0, 1).")
     newton = newton_bound(C, M, lam, lam_min, G)
@@ -147,8 +148,8 @@ def stability_bound(n: int, n_u: int, sample_gradient: float, mu: float, G: floa
     """Doing nothing where F_r is mu-strongly convex: (2 n_u g / n + 2G) / mu.
 
     g bounds the gradient norm of every sample's loss in the ball, and G that of both models'
-    objectives; grad F_r - grad F is n_u/n times the mean gradient of retained less that of forgotten
-    samples.
+    objectives; grad F_r - grad F is n_u/n times the mean gradient of retained less that of
+    forgotten samples.
     """
     require(mu > 0, f"mu is {mu:g}; without strong convexity (mu > 0) there is no such bound.")
     return (2 * n_u * sample_gradient / n + 2 * G) / mu

@@ -20,8 +20,8 @@ WIDTH = 78
 def verdict(card: Certificate) -> list[tuple[str, str, str]]:
     """(question, answer, why): the two fields and what was said about the noise."""
     useful = "yes" if card.useful else "no"
-    delta = card.sensitivity.value
-    compared = f"Delta = {number(delta)}; doing nothing gives {number(card.doing_nothing)}"
+    ball = number(bounds.trivial_bound(card.C))
+    compared = f"Delta = {number(card.sensitivity.value)}; without any update the ball gives {ball}"
     return [
         ("holds", card.holds, f"rests on {card.sensitivity.source}"),
         ("useful", useful, compared),
@@ -41,7 +41,9 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
     ]
     for name in ("M", "L", "lam_min", "G", "B", "sample_gradient"):
         q = getattr(c, name)
-        if math.isfinite(q.value):
+        if q.provenance == "measured":
+            table.append((name, "private", q.provenance, q.note))
+        elif math.isfinite(q.value):
             table.append((name, number(q.value), q.provenance, q.note))
         elif name not in ("B", "sample_gradient"):
             table.append((name, "unknown", "", "nothing is claimed"))
@@ -50,6 +52,13 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
     else:
         table.append(("tol", number(card.tol), "chosen", "relative residual of the solver"))
     return table
+
+
+def private_rows(card: Certificate) -> list[tuple[str, str]]:
+    """(name, value) of what is a function of the data."""
+    private = card.private()
+    found = {"doing nothing gives": private["doing nothing"], **private["measured constants"]}
+    return [(name, number(value)) for name, value in (found | private["measurements"]).items()]
 
 
 def number(value: float | str) -> str:
@@ -76,9 +85,8 @@ def as_text(card: Certificate) -> str:
     wide = max(len(name) for name, *_ in table)
     for name, value, provenance, note in table:
         lines.append(f"  {name:<{wide}}  {value:>9}  {provenance:<12}{note}".rstrip())
-    if card.measurements:
-        lines += ["", "private (functions of the data, not to be published)"]
-        lines += [f"  {name:<42}{number(v):>10}" for name, v in card.measurements.items()]
+    lines += ["", "private (functions of the data, not to be published)"]
+    lines += [f"  {name:<42}{value:>10}" for name, value in private_rows(card)]
     return "\n".join(lines)
 
 
@@ -93,9 +101,8 @@ def as_html(card: Certificate) -> str:
     lines += [_heading("what it rests on")]
     for name, value, provenance, note in rows(card):
         lines.append(_row(_e(name), _e(value), _e(f"{provenance}: {note}".strip(": "))))
-    if card.measurements:
-        lines += [_heading("private: functions of the data, not to be published")]
-        lines += [_row(_e(name), _e(number(v)), "") for name, v in card.measurements.items()]
+    lines += [_heading("private: functions of the data, not to be published")]
+    lines += [_row(_e(name), _e(value), "") for name, value in private_rows(card)]
     colour = COLOURS[card.holds]
     return f"<table style='border-left:6px solid {colour}'>{''.join(lines)}</table>"
 

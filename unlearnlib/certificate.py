@@ -70,7 +70,8 @@ class Constants:
     G                bound on ||grad F_r|| at the retrained model; where the ball binds there, of
                      the full gradient, multiplier included
     rho, B           for Theorem 3.6: LiSSA's failure probability and a bound on the norm of a
-                     sample's Hessian + lam I. Without rho the solver's measured residual serves.
+                     sample's Hessian + lam I. Without rho the solver's measured residual serves,
+                     and should: as long as lam_min <= L, Theorem 3.6 is never below 2C.
     sample_gradient  bound on every sample's gradient norm: with a proved lam_min > 0 it tells
                      what doing nothing gives
 
@@ -93,8 +94,9 @@ class Constants:
         for name in ("M", "L", "lam_min", "G", "B", "sample_gradient"):
             constant = _constant(getattr(self, name))
             require(
-                not math.isnan(constant.value) and (name == "lam_min" or constant.value >= 0),
-                f"{name} is {constant.value}; it must be a number >= 0 (inf: unknown).",
+                constant.value >= (-math.inf if name == "lam_min" else 0),
+                f"{name} is {constant.value}; give a number"
+                + (", -inf if unknown." if name == "lam_min" else " >= 0, inf if unknown."),
             )
             object.__setattr__(self, name, constant)
         require(self.rho is None or 0 < self.rho < 1, f"rho is {self.rho}; it must be in (0, 1).")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .certificate import Constants
+from .certificate import Constants, calibrate
 from .cg import conjugate_gradient
 from .errors import require
 from .newton import Solver
 from .noise import check_delta, compose_epsilon
 from .objective import Indices, Objective
-from .unlearn import Release, unlearn
+from .unlearn import Release, check_model, target_sensitivity, unlearn
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class SequentialUnlearner:
     request; lam_min and the other constants must hold at every estimate, and the seed of request
     k is seed + k - 1.
 
-    A request that is refused leaves everything as it was.
+    A request that is refused leaves everything as it was. One whose certificate is void has been
+    answered all the same: retrain, and start anew from there.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SequentialUnlearner:
         tol: float = 1e-3,
         seed: int | None = None,
     ):
-        self.F, self.w, self.seed = F, F.check(w), seed
+        self.F, self.w, self.seed = F, w, seed
         self.terms = dict(
             C=C,
             lam=lam,
@@ -68,6 +69,8 @@ class SequentialUnlearner:
             solver=solver,
             tol=tol,
         )
+        check_model(F, w, C)
+        calibrate(target_sensitivity(F, C, lam, tol, constants), delta, epsilon, sigma)
         self.kept = torch.arange(F.n)
         self.releases: list[Release] = []
 

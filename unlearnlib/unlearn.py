@@ -83,7 +83,7 @@ def unlearn(
     is measured where the paper relies on concentration (give a rho for the paper's Theorem 3.6).
     Bad input raises InputError and changes nothing.
     """
-    _check_model(F, w, C)
+    check_model(F, w, C)
     F_r, F_u = F.without(forget), F.only(forget)
     target = target_sensitivity(F, C, lam, tol, constants)
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
@@ -118,7 +118,8 @@ def target_sensitivity(
     return sensitivity(C, lam, tol, known, F.p)
 
 
-def _check_model(F: Objective, w: Tensor, C: float) -> None:
+def check_model(F: Objective, w: Tensor, C: float) -> None:
+    """Refuse a w that is not one finite vector inside the ball."""
     F.check(w)
     require(w.dim() == 1, f"w has shape {tuple(w.shape)}; unlearn one model at a time.")
     check_radius(C)
