@@ -86,6 +86,15 @@ def test_a_zero_right_hand_side_has_the_zero_solution(softmax):
     assert (found.residual, found.steps, found.converged) == (0, 0, True)
 
 
+@pytest.mark.parametrize("factor", [1e-22, 1e-20, 1e19])
+def test_the_solution_scales_with_the_right_hand_side_even_in_float32(softmax, factor):
+    softmax.model.float()
+    F, w = softmax.objective(weight_decay=0.1), softmax.w.float()
+    usual, scaled = (conjugate_gradient(F, w, c * w, lam=0.1) for c in (1.0, factor))
+    torch.testing.assert_close(scaled.x.double() / factor, usual.x.double(), rtol=1e-3, atol=1e-3)
+    assert scaled.residual <= 1e-4
+
+
 def named_lam(refusal):
     return float(re.search(r"smallest lam that would do is about (\S+)\.$", str(refusal.value))[1])
 

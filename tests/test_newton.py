@@ -5,13 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from unlearnlib import (
-    InputError,
-    conjugate_gradient,
-    lissa,
-    newton_direction,
-    newton_update,
-)
+from unlearnlib import InputError, conjugate_gradient, lissa, newton_direction, newton_update
 
 FORGET = [1, 8, 13, 20, 21]
 RETAINED = [i for i in range(30) if i not in FORGET]

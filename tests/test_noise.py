@@ -70,6 +70,25 @@ def test_delta_agrees_with_the_accountant():
             assert gaussian_delta(1, sigma, epsilon) == pytest.approx(other, rel=1e-3, abs=1e-9)
 
 
+# ---- a sensitivity that may fail ----------------------------------------------------------------
+
+
+def test_the_price_of_failure_covers_the_worst_mixture():
+    # with probability rho the mean is anywhere: P = (1 - rho) N(2, sigma^2) + rho elsewhere
+    rho, sigma, epsilon = 0.01, 3.0, 1.0
+    total, delta = noise.with_failure(epsilon, gaussian_delta(2, sigma, epsilon), rho)
+    forth = rho + (1 - rho) * gaussian_delta(2, sigma, total - math.log(1 - rho))
+    back = gaussian_delta(2, sigma, total + math.log(1 - rho))
+    assert max(forth, back) <= delta < rho + gaussian_delta(2, sigma, epsilon) + 1e-12
+    assert total == pytest.approx(epsilon + 0.010050335853501442)
+
+
+@pytest.mark.parametrize("rho", [-0.1, 1, math.nan])
+def test_a_failure_that_is_no_probability_is_refused(rho):
+    with pytest.raises(InputError, match=rf"rho is {rho}; .*\[0, 1\)"):
+        noise.with_failure(1.0, 1e-5, rho)
+
+
 # ---- budget -> sigma and back -------------------------------------------------------------------
 
 

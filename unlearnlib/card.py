@@ -39,19 +39,15 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
         ("C", number(card.C), "chosen", f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"),
         ("lam", number(card.lam), "chosen", "damping"),
     ]
-    for name in ("M", "L", "lam_min", "G", "B", "sample_gradient"):
+    for name in ("M", "L", "lam_min", "G", "sample_gradient"):
         q = getattr(c, name)
         if q.provenance == "measured":
             table.append((name, "private", q.provenance, q.note))
         elif math.isfinite(q.value):
             table.append((name, number(q.value), q.provenance, q.note))
-        elif name not in ("B", "sample_gradient"):
+        elif name != "sample_gradient":
             table.append((name, "unknown", "", "nothing is claimed"))
-    if c.rho is not None:
-        table.append(("rho", number(c.rho), "chosen", "probability that Theorem 3.6 fails"))
-    else:
-        table.append(("tol", number(card.tol), "chosen", "relative residual of the solver"))
-    return table
+    return [*table, ("tol", number(card.tol), "chosen", "relative residual of the solver")]
 
 
 def private_rows(card: Certificate) -> list[tuple[str, str]]:

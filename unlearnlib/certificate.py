@@ -26,7 +26,6 @@ from .projected_sgd import check_radius
 PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
 THE_BALL = "the ball alone: both models satisfy ||w|| <= C"
 THEOREM_34 = "Theorem 3.4 with G of Proposition 4.1, and the solver's tolerance"
-THEOREM_36 = "Theorem 3.6 with G of Proposition 4.1, failing with probability rho"
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,6 @@ class Constants:
     lam_min          lower bound on the Hessian's eigenvalues; -L where nothing better is known
     G                bound on ||grad F_r|| at the retrained model; where the ball binds there, of
                      the full gradient, multiplier included
-    rho, B           for Theorem 3.6: LiSSA's failure probability and a bound on the norm of a
-                     sample's Hessian + lam I. Without rho the solver's measured residual serves,
-                     and should: as long as lam_min <= L, Theorem 3.6 is never below 2C.
     sample_gradient  bound on every sample's gradient norm: with a proved lam_min > 0 it tells
                      what doing nothing gives
 
@@ -82,8 +78,6 @@ class Constants:
     L: Constant | float = UNKNOWN
     lam_min: Constant | float | None = None
     G: Constant | float = UNKNOWN
-    rho: float | None = None
-    B: Constant | float = UNKNOWN
     sample_gradient: Constant | float = UNKNOWN
 
     def __post_init__(self) -> None:
@@ -91,7 +85,7 @@ class Constants:
             L = _constant(self.L)
             lowest = replace(L, value=-L.value, note=f"-L; {L.note}".rstrip("; "))
             object.__setattr__(self, "lam_min", lowest)
-        for name in ("M", "L", "lam_min", "G", "B", "sample_gradient"):
+        for name in ("M", "L", "lam_min", "G", "sample_gradient"):
             constant = _constant(getattr(self, name))
             require(
                 constant.value >= (-math.inf if name == "lam_min" else 0),
@@ -99,12 +93,6 @@ class Constants:
                 + (", -inf if unknown." if name == "lam_min" else " >= 0, inf if unknown."),
             )
             object.__setattr__(self, name, constant)
-        require(self.rho is None or 0 < self.rho < 1, f"rho is {self.rho}; it must be in (0, 1).")
-        require(
-            self.rho is None or self.B.value < math.inf,
-            "Theorem 3.6 (rho given) needs B, a bound on the norm of a sample's Hessian + lam I, "
-            "to tell how many steps it takes; without rho the measured residual serves.",
-        )
 
 
 @dataclass(frozen=True)
@@ -115,29 +103,23 @@ class Sensitivity:
     bound: float
     source: str
     holds: str
-    rho: float = 0.0
 
 
-def sensitivity(C: float, lam: float, tol: float, constants: Constants, dim: int) -> Sensitivity:
+def sensitivity(C: float, lam: float, tol: float, constants: Constants) -> Sensitivity:
     """The distance to hide: the paper's bound, or 2C where that is no larger.
 
     The bound is Theorem 3.4's with Proposition 4.1's G plus `bounds.solver_bound` at the relative
-    residual tol; with a rho, Theorem 3.6's. Any estimate projected to the ball is within 2C of
-    the retrained model, so 2C is proved whatever the constants are.
+    residual tol. Any estimate projected to the ball is within 2C of the retrained model, so 2C is
+    proved whatever the constants are. Theorem 3.6, the paper's own for LiSSA, is no candidate: it
+    never comes below 2C (see `bounds.lissa_bound`).
     """
     check_radius(C)
     require(C < math.inf, "C is infinite: without a ball there is no certificate; give a finite C.")
-    c = {name: constant.value for name, constant in _used(constants).items()}
-    if constants.rho is None:
-        bound = bounds.newton_bound(C, c["M"], lam, c["lam_min"], c["G"])
-        bound += bounds.solver_bound(C, lam, c["lam_min"], c["L"], tol, c["G"])
-    else:
-        bound = bounds.lissa_bound(C, c["M"], lam, c["lam_min"], c["L"], dim, constants.rho, c["G"])
+    M, L, lam_min, G = (q.value for q in _used(constants).values())
+    bound = bounds.newton_bound(C, M, lam, lam_min, G)
+    bound += bounds.solver_bound(C, lam, lam_min, L, tol, G)
     if not bound < bounds.trivial_bound(C):
         return Sensitivity(bounds.trivial_bound(C), bound, THE_BALL, PROVED)
-    if constants.rho is not None:
-        # the theorem also needs every minibatch as positive definite as the whole, unchecked
-        return Sensitivity(bound, bound, THEOREM_36, CONDITIONAL, constants.rho)
     safe = all(q.provenance in ("proved", "chosen") for q in _used(constants).values())
     return Sensitivity(bound, bound, THEOREM_34, PROVED if safe else CONDITIONAL)
 
@@ -145,31 +127,16 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants, dim: int
 def calibrate(
     s: Sensitivity, delta: float, epsilon: float | None, sigma: float | None
 ) -> tuple[float, float]:
-    """(epsilon, sigma) from whichever of the two is given, by the analytic mechanism.
-
-    A theorem that fails with probability rho costs delta -> delta - rho and
-    epsilon -> epsilon + ln(1 - rho) before the noise is calibrated.
-    """
+    """(epsilon, sigma) from whichever of the two is given, by the analytic mechanism."""
     check_delta(delta)
     require(
         (epsilon is None) != (sigma is None),
         f"epsilon is {epsilon} and sigma is {sigma}; give exactly one, the other follows.",
     )
-    require(
-        s.rho < delta,
-        f"rho = {s.rho:g} alone exceeds delta = {delta:g}: what fails with probability rho cannot "
-        "be certified at this delta. Take rho well below delta.",
-    )
     if sigma is not None:
-        return gaussian_epsilon(s.value, sigma, delta - s.rho) - math.log1p(-s.rho), sigma
+        return gaussian_epsilon(s.value, sigma, delta), sigma
     check_budget(epsilon, delta)
-    left = epsilon + math.log1p(-s.rho)
-    require(
-        left > 0,
-        f"rho = {s.rho:g} alone costs an epsilon of {-math.log1p(-s.rho):.3g}, and epsilon is "
-        f"{epsilon:g}; take a smaller rho or a larger epsilon.",
-    )
-    return epsilon, gaussian_sigma(s.value, left, delta - s.rho)
+    return epsilon, gaussian_sigma(s.value, epsilon, delta)
 
 
 @dataclass(frozen=True)
@@ -218,7 +185,6 @@ class Certificate:
             "C": self.C,
             "lam": self.lam,
             "tol": self.tol,
-            "rho": self.constants.rho,
             "constants": {name: _public(q) for name, q in _named(self.constants).items()},
         }
 
@@ -263,8 +229,7 @@ def _used(constants: Constants) -> dict[str, Constant]:
 
 
 def _named(constants: Constants) -> dict[str, Constant]:
-    extra = {name: getattr(constants, name) for name in ("B", "sample_gradient")}
-    return _used(constants) | {n: q for n, q in extra.items() if q is not UNKNOWN}
+    return _used(constants) | {"sample_gradient": constants.sample_gradient}
 
 
 def _public(q: Constant) -> dict:

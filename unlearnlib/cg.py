@@ -11,7 +11,7 @@ from torch import Tensor
 from .errors import NegativeCurvatureError, require_counts
 from .objective import Objective
 from .progress import bar
-from .solution import CONVERGED, ROUNDING, STEPS, Solution, check_system
+from .solution import CONVERGED, ROUNDING, STEPS, Solution, check_system, normalised
 from .spectrum import extreme_eigenvalues
 
 
@@ -31,22 +31,23 @@ def conjugate_gradient(
     check_system(F, w, b, lam, tol)
     require_counts(max_steps=max_steps)
     started = time.perf_counter()
-    x, r, size = b * 0, b, float(b.norm())
+    unit, size = normalised(b)
+    x, r = unit * 0, unit
     history, before = [(0, 1.0 if size else 0.0)], math.inf
     while tol < history[-1][1] < before / 2 and len(history) <= max_steps:
         before = history[-1][1]
         left = bar(range(max_steps + 1 - len(history)), "conjugate gradient")
         for _, (better, norm) in zip(left, _recursion(F, w, x, r, lam), strict=False):
             x = better
-            history.append((len(history), norm / size))
-            if norm <= tol * size:
+            history.append((len(history), norm))
+            if norm <= tol:
                 break
-        r = b - F.hvp(w, x) - lam * x
-        history[-1] = (history[-1][0], float(r.norm()) / size)
+        r = unit - F.hvp(w, x) - lam * x
+        history[-1] = (history[-1][0], float(r.norm()))
     steps, residual = history[-1]
     status = CONVERGED if residual <= tol else STEPS if steps >= max_steps else ROUNDING
     return Solution(
-        x, residual, f"all {F.n:,} samples", history, steps, scale=None, status=status,
+        x * size, residual, f"all {F.n:,} samples", history, steps, scale=None, status=status,
         seconds=time.perf_counter() - started,
     )  # fmt: skip
 
@@ -69,7 +70,7 @@ def _recursion(
 
 
 def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: float) -> None:
-    ends = extreme_eigenvalues(F, w)
+    ends = extreme_eigenvalues(F, w, tol=1e-4)
     lam_min = min(ends.lam_min, curvature - lam)
     enough = 1.01 * abs(lam_min) + 1e-6 * abs(ends.lam_max)
     raise NegativeCurvatureError(

@@ -19,8 +19,8 @@ from torch import Tensor
 from .errors import DivergenceError, require, require_counts
 from .objective import Objective
 from .progress import bar
-from .solution import CONVERGED, NOISE_FLOOR, STEPS, Solution, check_system
-from .spectrum import extreme_eigenvalues, minibatch_curvature
+from .solution import CONVERGED, NOISE_FLOOR, STEPS, Solution, check_system, normalised
+from .spectrum import extreme_eigenvalues, gradient_lipschitz, minibatch_curvature
 
 SCALE_MARGIN = 1.5  # over the largest of the sampled minibatch curvatures, which err from below
 SUBSET = 2048  # samples for the residual where all are too many
@@ -50,10 +50,11 @@ def lissa(
                 (with F's decay). "auto": 1.5 times the largest of 32 that are measured.
     steps, chains, batch_size   at most this many steps of so many chains, each on minibatches of
                 its own, drawn with replacement; batch_size >= F.n takes all samples: no noise.
-    tol, checks the relative residual is measured `checks` times along the way: on all samples
-                where that costs no more than the recursion itself, else on a fixed sample that
-                the solution names. The run stops once it is at most tol, or once it has stopped
-                improving and the chains' disagreement makes up most of it (the noise floor).
+    tol, checks the relative residual is measured up to `checks` times along the way: on all
+                samples where that costs no more than the recursion itself, else on a fixed sample
+                that the solution names. The run stops once it is at most tol; or at the noise
+                floor, where it has stopped improving and the chains' disagreement makes up most
+                of it, or where a sample can't tell it from the exact solution's.
 
     Raises DivergenceError, naming the scale or the damping to use; never returns NaN.
     Deviates from the released code in stopping at all, and in adding lam I itself.
@@ -64,12 +65,13 @@ def lissa(
     started = time.perf_counter()
     if scale == "auto":
         scale = measured_scale(F, w, lam, batch_size, generator)
-    system = _System(F, w, b, lam, batch_size, generator)
+    unit, size = normalised(b)
+    system = _System(F, w, unit, lam, batch_size, generator)
     gauge = _Gauge(system, checks, affordable=BULK * steps * chains * batch_size)
     due = {math.ceil(steps * (i + 1) / gauge.checks) for i in range(gauge.checks)}
-    x, history, status = b.expand(chains, -1), [], STEPS
+    x, history, status = unit.expand(chains, -1), [], STEPS
     for step in bar(range(1, steps + 1), "LiSSA"):
-        x = b + x - system.minibatch_product(x) / scale
+        x = unit + x - system.minibatch_product(x) / scale
         system.refuse_divergence(x, step, scale)
         if step in due:
             residual = gauge.measure(x / scale)
@@ -81,7 +83,7 @@ def lissa(
                 status = NOISE_FLOOR
                 break
     return Solution(
-        x.mean(0) / scale, residual, gauge.samples, history, step, float(scale), status,
+        size * x.mean(0) / scale, residual, gauge.samples, history, step, float(scale), status,
         seconds=time.perf_counter() - started, floor=gauge.floor, noise=gauge.noise,
     )  # fmt: skip
 
@@ -89,8 +91,13 @@ def lissa(
 def measured_scale(
     F: Objective, w: Tensor, lam: float, batch_size: int, generator: torch.Generator | None = None
 ) -> float:
-    """The scale that "auto" takes: 1.5 max ||H_batch(w)|| over 32 minibatches, plus lam."""
-    curvature = minibatch_curvature(F, w, min(batch_size, F.n), generator=generator)
+    """The scale that "auto" takes: 1.5 max ||H_batch(w)|| over 32 minibatches, plus lam.
+
+    Where a batch is all samples there is one Hessian, and its norm serves.
+    """
+    if batch_size >= F.n:
+        return SCALE_MARGIN * gradient_lipschitz(F, w, generator=generator) + lam
+    curvature = minibatch_curvature(F, w, batch_size, generator=generator)
     return SCALE_MARGIN * float(curvature.max()) + lam
 
 
@@ -114,10 +121,11 @@ class _System:
         return F.hvp_each(self.w, x, *own) + (F.weight_decay + self.lam) * x
 
     def refuse_divergence(self, x: Tensor, step: int, scale: float) -> None:
-        # where every factor I - A/scale contracts, ||x_t|| <= (t+1) ||b||
-        if float(x.norm(dim=1).max()) <= 10 * (step + 1) * float(self.b.norm()):
+        # where every factor I - A/scale contracts, ||x_t|| <= t + 1 for a b of unit length
+        if float(x.norm(dim=1).max()) <= 10 * (step + 1):
             return
-        enough = measured_scale(self.F, self.w, self.lam, self.batch_size)
+        same_each_time = torch.Generator().manual_seed(0)
+        enough = measured_scale(self.F, self.w, self.lam, self.batch_size, same_each_time)
         remedy = (
             f"Minibatches of {self.batch_size} curve too much for it; use scale = {enough:.3g}."
         )
@@ -155,21 +163,20 @@ class _Gauge:
             self.checks = checks
 
     def measure(self, x: Tensor) -> float:
-        """||A mean(x) - b|| / ||b|| for chains x (k, p)."""
+        """||A mean(x) - b|| for chains x (k, p) and b of unit length."""
         w, b, lam = self.system.w, self.system.b, self.system.lam
-        size = b.norm().clamp_min(torch.finfo(b.dtype).tiny)
         halves = x.tensor_split(min(2, len(x)))
         means = torch.stack([half.mean(0) for half in halves])
         shares = torch.tensor([len(half) / len(x) for half in halves]).to(x)
         products = torch.stack([part.hvp(w, means) for part in self.parts])
         images = products.mean(0) + lam * means
         if len(means) == 2:
-            self.noise = float((images[0] - images[1]).norm() * shares.prod().sqrt() / size)
+            self.noise = float((images[0] - images[1]).norm() * shares.prod().sqrt())
         if len(self.parts) > 1:
             spread = (shares @ (products - products.mean(0))).norm(dim=1)
             standard_error = (spread.square().sum() / (GROUPS * (GROUPS - 1))).sqrt()
-            self.floor = float(standard_error / size) * self.unseen
-        return float((shares @ images - b).norm() / size)
+            self.floor = float(standard_error) * self.unseen
+        return float((shares @ images - b).norm())
 
     def mostly_noise(self, residual: float) -> bool:
         return self.noise**2 >= residual**2 / 2

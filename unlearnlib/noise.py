@@ -91,6 +91,16 @@ def compose_epsilon(sensitivities: Sequence[float], sigmas: Sequence[float], del
     return gaussian_epsilon(mu, 1.0, delta)
 
 
+def with_failure(epsilon: float, delta: float, rho: float) -> tuple[float, float]:
+    """What (epsilon, delta) becomes if the sensitivity holds only with probability 1 - rho.
+
+    (epsilon - ln(1 - rho), delta + rho): a theorem that fails one time in ten, such as Theorem 3.6
+    at rho = 0.1, destroys a delta of 1e-5.
+    """
+    require(0 <= rho < 1, f"rho is {rho}; the failure probability must be in [0, 1).")
+    return epsilon - math.log1p(-rho), delta + rho
+
+
 def sample_noise(like: Tensor, sigma: float, seed: int | None = None) -> Tensor:
     """N(0, sigma^2 I) in the shape, dtype and device of `like`.
 

@@ -73,7 +73,7 @@ class Objective:
         self.dtype, self.device, self.p = first.dtype, first.device, sum(self._sizes)
         self.x, self.y, self.loss = x, y, loss
         self.weight_decay, self.pass_size = float(weight_decay), pass_size
-        self.center = None if center is None else self.check(center, "center").detach().clone()
+        self.center = None if center is None else self.check(center, "center").clone()
         self.rows: Tensor | None = None
         self.buffers = dict(self.model.named_buffers())
         self._convolutional = any(isinstance(q, nn.modules.conv._ConvNd) for q in model.modules())
@@ -98,7 +98,7 @@ class Objective:
     def module(self, w: Tensor) -> nn.Module:
         """A copy of the model that holds w, in eval mode."""
         model = copy.deepcopy(self.model)
-        nn.utils.vector_to_parameters(self.check(w).detach().clone(), model.parameters())
+        nn.utils.vector_to_parameters(self.check(w).clone(), model.parameters())
         return model.requires_grad_(True)
 
     def only(self, rows: Indices) -> Objective:
@@ -124,7 +124,9 @@ class Objective:
         other.buffers = dict(other.model.named_buffers())
         for name, buffer in other.buffers.items():
             require(
-                name in buffers, f"Buffer '{name}' is missing; give all of the model's buffers."
+                name in buffers and buffers[name].shape == buffer.shape,
+                f"Buffer '{name}' of shape {tuple(buffer.shape)} is missing or has another shape; "
+                "give all of the model's buffers, as run.buffers holds them.",
             )
             buffer.copy_(buffers[name])
         return other
@@ -149,7 +151,7 @@ class Objective:
 
     def gradient(self, w: Tensor) -> Tensor:
         """grad F(w), shape (p,)."""
-        leaf = self.check(w).detach().requires_grad_()
+        leaf = self.check(w).requires_grad_()
         total = torch.zeros_like(leaf)
         for x, y in self.passes():
             total += torch.autograd.grad(self.batch_loss(leaf, x, y), leaf)[0] * len(x)
@@ -264,7 +266,7 @@ class Objective:
             f"{name} holds {bad} NaN or infinite numbers out of {w.numel()}; all must be finite. "
             "Training probably diverged: lower its rate.",
         )
-        return w
+        return w.detach()
 
     def _check_data(self) -> None:
         n, m = len(self.x), len(self.y)

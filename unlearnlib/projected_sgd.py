@@ -85,6 +85,10 @@ def projected_sgd(
     _check(F, w0, C, lr, momentum, rows)
     require_counts(epochs=epochs, batch_size=batch_size)
     require_choice("optimizer", optimizer, OPTIMIZERS)
+    require(
+        optimizer == "sgd" or momentum == 0,
+        f"momentum is {momentum} with Adam, which has its own; leave it at 0, or take 'sgd'.",
+    )
     require_choice("schedule", schedule, (*SCHEDULES,))
     started = time.perf_counter()
     w = project(w0.detach().clone(), C)

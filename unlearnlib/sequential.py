@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from .certificate import Constants, calibrate
 from .cg import conjugate_gradient
 from .errors import require
 from .newton import Solver
-from .noise import check_delta, compose_epsilon
+from .noise import check_delta, compose_epsilon, gaussian_epsilon
 from .objective import Indices, Objective
 from .unlearn import Release, check_model, target_sensitivity, unlearn
 
@@ -100,20 +99,7 @@ class SequentialUnlearner:
         require(bool(self.releases), "Nothing has been released yet; call forget(indices) first.")
         cards = [release.certificate for release in self.releases]
         sizes, sigmas = [c.sensitivity.value for c in cards], [c.sigma for c in cards]
-        rho = [c.sensitivity.rho for c in cards]
-        each, history = [], []
-        for k in range(1, len(cards) + 1):
-            each.append(_epsilon(sizes[k - 1 : k], sigmas[k - 1 : k], delta, rho[k - 1 : k]))
-            history.append(_epsilon(sizes[:k], sigmas[:k], delta, rho[:k]))
+        each = [gaussian_epsilon(size, s, delta) for size, s in zip(sizes, sigmas, strict=True)]
+        so_far = range(1, len(cards) + 1)
+        history = [compose_epsilon(sizes[:k], sigmas[:k], delta) for k in so_far]
         return Budget(delta, each, history)
-
-
-def _epsilon(sizes: list[float], sigmas: list[float], delta: float, rhos: list[float]) -> float:
-    """Composed epsilon; a theorem that fails with probability rho costs that much delta."""
-    failing = 1 - math.prod(1 - rho for rho in rhos)
-    require(
-        failing < delta,
-        f"LiSSA's theorem fails with probability {failing:.3g} over {len(rhos)} releases, more "
-        f"than delta = {delta:g}; take a smaller rho, or a larger delta.",
-    )
-    return compose_epsilon(sizes, sigmas, delta - failing) - math.log1p(-failing)

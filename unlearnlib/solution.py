@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .errors import require
@@ -59,6 +60,12 @@ class Solution:
         if self.scale is not None:
             line += f"; scale {self.scale:.3g}, effective damping {self.damping:.2g}"
         return line
+
+
+def normalised(b: Tensor) -> tuple[Tensor, float]:
+    """b/||b|| and ||b||: the systems are solved at unit size, since float32 squares underflow."""
+    size = float(torch.linalg.vector_norm(b, dtype=torch.float64))
+    return (b.double() / size).to(b.dtype) if size else b, size
 
 
 def check_system(F: Objective, w: Tensor, b: Tensor, lam: float, tol: float) -> None:

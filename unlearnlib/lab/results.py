@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from pandas.io.formats.style import Styler
 from torch import Tensor
 
+from ..card import number
 from ..errors import DataError, InputError, require
 from .profiles import Profile
 from .store import repository_root, root_from, write_whole
@@ -85,6 +87,14 @@ class Saved:
         columns = ["claim", "paper", "measured", "n", "spread", "verdict", "why"]
         rows = [{"claim": claim} | entry for claim, entry in self.claims.items()]
         return pd.DataFrame(rows, columns=columns)
+
+    def show_claims(self) -> Styler:
+        """The claims for a reader: nothing cut off, three digits, one line a claim."""
+        table = self.claims_table()
+        for column in ("measured", "spread"):
+            table[column] = table[column].map(worded)
+        left = {"text-align": "left", "white-space": "normal", "vertical-align": "top"}
+        return table.style.hide(axis="index").set_uuid("claims").set_properties(**left)
 
 
 class Results(Saved):
@@ -171,6 +181,15 @@ def plain(value: Any, where: str) -> Any:
     raise InputError(
         f"{where} is a {type(value).__name__}; record a number, text, list, dict, array or tensor"
     )
+
+
+def worded(value: Any) -> str:
+    """What was measured, in words: "before 0.045, after 0.03", a spread as "0.015 to 0.06"."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {worded(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return (" to " if len(value) == 2 else ", ").join(map(worded, value))
+    return "-" if value is None else number(value)
 
 
 def provenance(profile: Profile, seconds: float) -> dict[str, Any]:

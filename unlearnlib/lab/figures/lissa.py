@@ -72,8 +72,8 @@ def solvers(results: Saved) -> Figure:
             clock.plot(some.seconds, some.residual, label=label, **look)
     for ax, what in ((work, "Hessian products, in passes over the data"), (clock, "seconds")):
         ax.set(xlabel=what, ylabel="relative residual", yscale="log", xscale="log")
-    batch, chains = (results.numbers[name]["value"] for name in ("batch size", "chains"))
-    work.set_title(f"LiSSA: {chains} chains, batches of {batch}")
+    drawn = results.numbers["sampling"]["value"]
+    work.set_title(f"LiSSA: {drawn['chains']} chains, batches of {drawn['batch_size']}")
     clock.set_title("the same runs by the clock")
     work.legend(fontsize=9)
     fig.suptitle(
