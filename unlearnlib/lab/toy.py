@@ -50,6 +50,16 @@ def proved_constants(F: Objective) -> Constants:
     )
 
 
+def points(F: Objective, forget: Tensor) -> list[dict]:
+    """The points of `convex` as a table: x1, x2, y, and whether each is to be forgotten."""
+    gone = torch.zeros(F.n, dtype=torch.bool).index_fill(0, forget, True)
+    columns = F.x[:, 0], F.x[:, 1], F.y[:, 0], gone
+    names = "x1", "x2", "y", "forgotten"
+    return [
+        dict(zip(names, (c.item() for c in row), strict=True)) for row in zip(*columns, strict=True)
+    ]
+
+
 def landscape(F: Objective, center: Tensor, reach: float, points: int = 41) -> dict:
     """F on a square grid of weights around `center`, as lists: w1, w2 and values[w2][w1]."""
     steps = torch.linspace(-reach, reach, points, dtype=torch.float64)

@@ -16,7 +16,7 @@ def path(results: Saved) -> Figure:
     """Projected gradient descent on two weights whose free minimum lies outside the ball."""
     fig, (ax,) = canvas(height=4.4, width=5.6)
     grid = results.numbers["landscape"]["value"]
-    values = np.array(grid["F"])
+    values = np.array(grid["values"])
     levels = values.min() + np.geomspace(3e-3, 1.2, 10)
     ax.contour(grid["w1"], grid["w2"], values, levels=levels, colors="#c9c9c9", linewidths=0.9)
     angle = np.linspace(0, 2 * math.pi, 200)

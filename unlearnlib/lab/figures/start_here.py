@@ -41,7 +41,7 @@ def _points(ax: Axes, points, weights: dict) -> None:
 
 def _plane(ax: Axes, results: Saved, weights: dict) -> None:
     grid = results.numbers["toy landscape"]["value"]
-    F_r = np.array(grid["F_r"])
+    F_r = np.array(grid["values"])
     levels = F_r.min() + np.geomspace(2e-4, 0.5, 9)
     ax.contour(grid["w1"], grid["w2"], F_r, levels=levels, colors="#9db8cc", linewidths=0.9)
     for model, size in (("trained", 70), ("retrained", 190), ("unlearned", 45)):
