@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from unlearnlib import InputError, conjugate_gradient, lissa, newton_direction, newton_update
+from unlearnlib import InputError, conjugate_gradient, lissa, newton_update
 
 FORGET = [1, 8, 13, 20, 21]
 RETAINED = [i for i in range(30) if i not in FORGET]
@@ -108,13 +108,6 @@ def test_lissa_on_full_batches_gives_the_same_update(softmax):
         newton_update(F, w, FORGET, lam=0.5, solver=tight),
         **EXACT,
     )
-
-
-def test_the_direction_is_the_solvers_own_solution(softmax):
-    F, w = softmax.objective(weight_decay=DECAY), softmax.w
-    direction = newton_direction(F, w, FORGET, lam=0.1)
-    assert direction.converged and direction.residual_on == "all 25 samples"
-    assert torch.equal(newton_update(F, w, FORGET, lam=0.1), w - direction.x)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from .errors import (
     UnlearnError,
 )
 from .lissa import lissa
-from .newton import newton_direction, newton_update
+from .newton import newton_update
 from .noise import compose_epsilon, gaussian_delta, gaussian_epsilon, gaussian_sigma
 from .objective import Objective, cross_entropy, squared_error
 from .projected_sgd import Run, project, projected_sgd
@@ -36,7 +36,7 @@ __all__ = [
     "NegativeCurvatureError", "Objective", "ProfileError", "Release", "Run", "SequentialUnlearner",
     "Solution", "UnlearnError", "assumed", "batchnorm", "bounds", "chosen", "compose_epsilon",
     "conjugate_gradient", "cross_entropy", "gaussian_delta", "gaussian_epsilon", "gaussian_sigma",
-    "lissa", "measured", "newton_direction", "newton_update", "noise", "project", "projected_sgd",
+    "lissa", "measured", "newton_update", "noise", "project", "projected_sgd",
     "proved", "spectrum", "squared_error", "unlearn",
 ]
 # fmt: on

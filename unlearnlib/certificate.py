@@ -18,7 +18,7 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 
-from . import bounds
+from . import bounds, card
 from .errors import require
 from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma
 from .projected_sgd import check_radius
@@ -210,14 +210,10 @@ class Certificate:
         return json.dumps(_finite(self.private()), indent=2, allow_nan=False)
 
     def __str__(self) -> str:
-        from .card import as_text
-
-        return as_text(self)
+        return card.as_text(self)
 
     def _repr_html_(self) -> str:
-        from .card import as_html
-
-        return as_html(self)
+        return card.as_html(self)
 
 
 def _constant(value: Constant | float) -> Constant:

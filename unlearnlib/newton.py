@@ -7,39 +7,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from .cg import conjugate_gradient
+from .checks import Indices
 from .errors import require_choice
-from .objective import Indices, Objective
+from .objective import Objective
 from .solution import Solution
 
 Solver = Callable[..., Solution]
-
-
-def newton_direction(
-    F: Objective,
-    w: Tensor,
-    forget: Indices,
-    *,
-    lam: float,
-    solver: Solver = conjugate_gradient,
-    gradient: str = "retained",
-) -> Solution:
-    """Solve (H_r(w) + lam I) x = grad F_r(w), F_r = F.without(forget); the update is w - x.
-
-    solver      called as solver(F_r, w, b, lam=lam); functools.partial fixes the rest of its
-                arguments.
-    gradient    "retained": b = grad F_r(w).
-                "forget": b = -n_u/(n - n_u) grad F_u(w), the paper's cheap form: n_u samples
-                instead of n - n_u, equal to the former where grad F(w) = 0 and otherwise missing
-                n/(n - n_u) grad F(w), the part that is plain non-convergence.
-    """
-    F_r = F.without(forget)
-    require_choice("gradient", gradient, ("retained", "forget"))
-    if gradient == "retained":
-        b = F_r.gradient(w)
-    else:
-        F_u = F.only(forget)
-        b = -F_u.n / F_r.n * F_u.gradient(w)
-    return solver(F_r, w, b, lam=lam)
 
 
 def newton_update(
@@ -51,8 +24,22 @@ def newton_update(
     solver: Solver = conjugate_gradient,
     gradient: str = "retained",
 ) -> Tensor:
-    """w - (H_r(w) + lam I)^-1 grad F_r(w), shape (p,): the estimate of the retrained model.
+    """w - (H_r(w) + lam I)^-1 b, shape (p,): the estimate of the retrained model.
 
-    At lam = 0 on a quadratic it *is* the retrained model. Arguments as for newton_direction.
+    At lam = 0 on a quadratic it *is* the retrained model.
+
+    solver      called as solver(F_r, w, b, lam=lam); functools.partial fixes the rest of its
+                arguments.
+    gradient    "retained": b = grad F_r(w).
+                "forget": b = -n_u/(n - n_u) grad F_u(w), the paper's cheap form: n_u samples
+                instead of n - n_u, equal to the former where grad F(w) = 0 and otherwise missing
+                n/(n - n_u) grad F(w), the part that is plain non-convergence.
     """
-    return w - newton_direction(F, w, forget, lam=lam, solver=solver, gradient=gradient).x
+    require_choice("gradient", gradient, ("retained", "forget"))
+    F_r = F.without(forget)
+    if gradient == "retained":
+        b = F_r.gradient(w)
+    else:
+        F_u = F.only(forget)
+        b = -F_u.n / F_r.n * F_u.gradient(w)
+    return w - solver(F_r, w, b, lam=lam).x

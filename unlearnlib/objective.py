@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 from torch.nn.functional import cross_entropy
 
+from . import checks
+from .checks import Indices
 from .errors import InputError, require, require_counts
 
 MAX_DENSE_BYTES = 4 * 2**30
 Loss = Callable[[Tensor, Tensor], Tensor]
-Indices = Sequence[int] | Tensor
 
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class Objective:
         center: Tensor | None = None,
         pass_size: int = 1024,
     ):
-        _refuse_active_dropout(model)
+        checks.dropout(model)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._names = [name for name, _ in self.model.named_parameters()]
         self._shapes = [q.shape for q in self.model.parameters()]
@@ -250,22 +251,7 @@ class Objective:
 
     def check(self, w: Tensor, name: str = "w") -> Tensor:
         """`w` itself, if it is a finite vector (p,) or (k, p) of this objective's dtype."""
-        require(
-            isinstance(w, Tensor) and w.dim() in (1, 2) and w.shape[-1] == self.p,
-            f"{name} has shape {tuple(getattr(w, 'shape', ()))}; this model has {self.p} "
-            f"parameters, so give a tensor of shape ({self.p},), as F.initial() does.",
-        )
-        require(
-            w.dtype == self.dtype,
-            f"{name} is {w.dtype} and the objective {self.dtype}; "
-            f"convert it with {name}.to({self.dtype}) or the objective with F.to({w.dtype}).",
-        )
-        bad = int((~torch.isfinite(w)).sum())
-        require(
-            bad == 0,
-            f"{name} holds {bad} NaN or infinite numbers out of {w.numel()}; all must be finite. "
-            "Training probably diverged: lower its rate.",
-        )
+        checks.vector(w, self.p, self.dtype, name)
         return w.detach()
 
     def _check_data(self) -> None:
@@ -281,7 +267,7 @@ class Objective:
                 "Give it the image shape it was built for."
             ) from problem
         if self.loss is cross_entropy:
-            _check_labels(self.y, outputs)
+            checks.labels(self.y, outputs.shape[-1])
         found = self.loss(outputs, y)
         require(
             found.dim() == 0,
@@ -290,30 +276,7 @@ class Objective:
 
     def indices(self, rows: Indices) -> Tensor:
         """`rows` as integers, if they name samples of this objective, each once, at least one."""
-        rows = torch.as_tensor(rows).reshape(-1)
-        require(
-            len(rows) > 0,
-            "The set of samples is empty; name at least one index of the trained set.",
-        )
-        require(
-            not rows.dtype.is_floating_point and rows.dtype != torch.bool,
-            f"Indices are {rows.dtype}; give integers (for a mask, mask.nonzero().squeeze(1)).",
-        )
-        rows = rows.long()
-        low, high = int(rows.min()), int(rows.max())
-        wrong = low if low < 0 else high
-        require(
-            0 <= low and high < self.n,
-            f"Index {wrong} is outside the trained set of {self.n} samples; "
-            f"indices go from 0 to {self.n - 1}.",
-        )
-        found, times = rows.unique(return_counts=True)
-        twice = found[times > 1].tolist()
-        require(
-            not twice,
-            f"Named more than once: {twice[:5]}; name each sample once (indices.unique() does).",
-        )
-        return rows
+        return checks.samples(rows, self.n)
 
     # ---- small things ------------------------------------------------------------------------
 
@@ -340,28 +303,3 @@ def _derivative_along(loss: Tensor, leaf: Tensor, v: Tensor) -> Tensor:
     if not slope.requires_grad:  # a loss linear in w
         return torch.zeros_like(v)
     return torch.autograd.grad(slope, leaf, v, is_grads_batched=v.dim() > leaf.dim())[0]
-
-
-def _check_labels(y: Tensor, outputs: Tensor) -> None:
-    classes = outputs.shape[-1]
-    require(
-        not y.is_floating_point() and y.dim() == 1,
-        f"Labels are {y.dtype} of shape {tuple(y.shape)}; cross-entropy needs n integers.",
-    )
-    low, high = int(y.min()), int(y.max())
-    wrong = low if low < 0 else high
-    require(
-        0 <= low and high < classes,
-        f"Label {wrong} is out of range for a model with {classes} outputs; "
-        f"labels go from 0 to {classes - 1}.",
-    )
-
-
-def _refuse_active_dropout(model: nn.Module) -> None:
-    for name, layer in model.named_modules():
-        active = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p > 0
-        require(
-            not active,
-            f"Layer '{name}' is an active dropout (p = {getattr(layer, 'p', 0)}): the loss would "
-            "be random and have no Hessian. Set p = 0, or call model.eval() first.",
-        )

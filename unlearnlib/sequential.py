@@ -9,10 +9,11 @@ from torch import Tensor
 
 from .certificate import Constants, calibrate
 from .cg import conjugate_gradient
+from .checks import Indices
 from .errors import require
 from .newton import Solver
 from .noise import check_delta, compose_epsilon, gaussian_epsilon
-from .objective import Indices, Objective
+from .objective import Objective
 from .unlearn import Release, check_model, target_sensitivity, unlearn
 
 

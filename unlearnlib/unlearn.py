@@ -11,10 +11,11 @@ from torch import Tensor
 from . import batchnorm, bounds
 from .certificate import THE_BALL, VOID, Certificate, Constants, Sensitivity, calibrate, sensitivity
 from .cg import conjugate_gradient
+from .checks import Indices
 from .errors import require
 from .newton import Solver
 from .noise import sample_noise
-from .objective import Indices, Objective
+from .objective import Objective
 from .projected_sgd import check_radius, project
 from .solution import Solution
 
