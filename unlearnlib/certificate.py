@@ -144,7 +144,7 @@ class Certificate:
     """(epsilon, delta) of one release and all that it rests on. Shows as a table.
 
     doing_nothing   the distance that would be certified without any update
-    reasons         why `holds` and `useful` say what they say
+    reasons         what the data refuted, and what to do, where `holds` is void
     measurements    what was measured on the data (private)
     """
 

@@ -90,14 +90,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _make_all(jobs: list[Job]) -> int:
-    failed = []
+    failed, began = [], time.monotonic()
     for number, job in enumerate(jobs, 1):
-        if not _make(job, f"[{number}/{len(jobs)}] {job.name}"):
+        if not _make(job, f"[{number}/{len(jobs)}] {job.name}", began):
             failed.append(job.name)
     if failed:
         say(f"{len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
         return 1
-    say(f"all is made: numbers and figures are in {jobs[0].results.parents[1]}")
+    in_all = duration(since(began))
+    say(f"all is made, in {in_all}: numbers and figures are in {jobs[0].results.parents[1]}")
     return 0
 
 
@@ -162,7 +163,7 @@ def _check_parameters(notebook: Path, given: dict[str, Any]) -> None:
         )
 
 
-def _make(job: Job, head: str) -> bool:
+def _make(job: Job, head: str, all_began: float) -> bool:
     """Bring one notebook up to date; False when it failed."""
     digest = _digest(job.notebook)
     if _is_current(job, digest):
@@ -178,7 +179,8 @@ def _make(job: Job, head: str) -> bool:
     minutes = since(began)
     write_whole(job.stamp, json.dumps({"digest": digest, "minutes": minutes}) + "\n")
     job.old_stamp.unlink(missing_ok=True)
-    say(f"{head}: done in {duration(minutes)}, {job.executed}")
+    in_all = duration(since(all_began))
+    say(f"{head}: done in {duration(minutes)}, {in_all} in all: {job.executed}")
     return True
 
 
