@@ -139,7 +139,7 @@ def calibrate(
     return epsilon, gaussian_sigma(s.value, epsilon, delta)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """(epsilon, delta) of one release and all that it rests on. Shows as a table.
 
@@ -209,7 +209,7 @@ class Certificate:
         """The private part as JSON; never to be published."""
         return json.dumps(_finite(self.private()), indent=2, allow_nan=False)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return card.as_text(self)
 
     def _repr_html_(self) -> str:
