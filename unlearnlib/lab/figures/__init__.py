@@ -11,8 +11,11 @@ import io
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ...card import number
 from ..results import Saved, results_path
 from ..store import write_whole
 
@@ -83,6 +86,13 @@ def save(fig: Figure, results: Saved, name: str) -> Figure:
 def runs(n: int, what: str = "seed") -> str:
     """ "n = 3 seeds", as titles and axis labels say it."""
     return f"n = {n} {what}{'' if n == 1 else 's'}"
+
+
+def few_decades(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 on a logarithmic axis that spans little more than a decade."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def ramp(count: int) -> list[tuple[float, float, float]]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ... import bounds
 from ...card import number
 from ..results import Saved
-from . import COLOURS, MARKERS, canvas, ramp, runs
+from . import COLOURS, MARKERS, canvas, few_decades, ramp, runs
 
 
 def spectral_filter(results: Saved) -> Figure:
@@ -50,6 +50,7 @@ def scales(results: Saved) -> Figure:
     ax.axvline(1000, color="#999999", ls="--", lw=1)
     ax.text(1000, 1.25, "released\ndefault ", ha="right", va="top", fontsize=8, color="#777777")
     ax.set(xscale="log", yscale="log", xlabel="scale", ylabel="relative residual")
+    few_decades(ax.yaxis)
     steps = results.numbers["sweep steps"]["value"]
     ax.set_title(
         f"{results.numbers['title']['value']}; {steps:,} steps, "
@@ -72,6 +73,7 @@ def solvers(results: Saved) -> Figure:
             clock.plot(some.seconds, some.residual, label=label, **look)
     for ax, what in ((work, "Hessian products, in passes over the data"), (clock, "seconds")):
         ax.set(xlabel=what, ylabel="relative residual", yscale="log", xscale="log")
+        few_decades(ax.xaxis)
     drawn = results.numbers["sampling"]["value"]
     work.set_title(f"LiSSA: {drawn['chains']} chains, batches of {drawn['batch_size']}")
     clock.set_title("the same runs by the clock")
@@ -96,6 +98,7 @@ def exact(results: Saved) -> Figure:
             xytext=(7, -3), textcoords="offset points", fontsize=9, color=COLOURS[name],
         )  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="parameters p", ylabel="seconds")
+    few_decades(ax.xaxis)
     ax.margins(x=0.12)
     n = results.numbers["exact n"]["value"]
     ax.set_title(f"MLPs of growing width, {n:,} images; median of 3 runs")
