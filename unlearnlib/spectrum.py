@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
@@ -38,7 +39,7 @@ def extreme_eigenvalues(
     if F.p < DENSE_BELOW:
         values = torch.linalg.eigvalsh(F.hessian(w))
         return Extremes(float(values[0]), float(values[-1]))
-    start = torch.randn(F.p, generator=generator, dtype=torch.float64)
+    start = torch.randn(F.p, generator=generator, dtype=torch.float64).to(w)
     start /= start.norm()
     image = F.hvp(w, start)
     # shifted so that 0 lies inside the spectrum, then so that the lower end is the far one:
@@ -104,14 +105,12 @@ def hessian_lipschitz(
 
 
 def _lanczos(product: Callable[[Tensor], Tensor], start: Tensor, tol: float, which: str) -> float:
-    operator = LinearOperator(
-        (len(start),) * 2,
-        matvec=lambda v: product(torch.from_numpy(v.reshape(-1).copy())).numpy(),
-        dtype="float64",
-    )
-    (value,) = eigsh(
-        operator, k=1, which=which, v0=start.numpy(), tol=tol, return_eigenvectors=False
-    )
+    def matvec(v: np.ndarray) -> np.ndarray:
+        return product(torch.from_numpy(v.reshape(-1).copy()).to(start)).cpu().numpy()
+
+    operator = LinearOperator((len(start),) * 2, matvec=matvec, dtype="float64")
+    v0 = start.cpu().numpy()
+    (value,) = eigsh(operator, k=1, which=which, v0=v0, tol=tol, return_eigenvectors=False)
     return float(value)
 
 
