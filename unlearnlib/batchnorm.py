@@ -24,10 +24,10 @@ def layers(model: nn.Module) -> list[nn.Module]:
 def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
     """All buffers of the model at w, with batch statistics averaged over the samples of F.
 
-    Running mean and variance are plain averages over passes of `F.pass_size` samples or a few
-    more, none of a single sample. Apart from
-    w they are a function of F's samples alone; with F = F_r and a noisy w no forgotten sample has
-    a part in them, though they are themselves an exact (noiseless) statistic of retained data.
+    Running mean and variance are plain averages over passes of one to two times `F.pass_size`
+    samples. Apart from w they are a function of F's samples alone; with F = F_r and a noisy w no
+    forgotten sample has a part in them, though they are themselves an exact (noiseless) statistic
+    of retained data.
     """
     model = F.module(w)
     for layer in layers(model):

@@ -20,8 +20,11 @@ WIDTH = 78
 def verdict(card: Certificate) -> list[tuple[str, str, str]]:
     """(question, answer, why): the two fields and what was said about the noise."""
     useful = "yes" if card.useful else "no"
-    ball = number(bounds.trivial_bound(card.C))
-    compared = f"Delta = {number(card.sensitivity.value)}; without any update the ball gives {ball}"
+    ball = bounds.trivial_bound(card.C)
+    known = (
+        "doing nothing gives" if card.doing_nothing == ball else "the ball alone (private: less)"
+    )
+    compared = f"Delta = {number(card.sensitivity.value)}; {known} 2C = {number(ball)}"
     return [
         ("holds", card.holds, f"rests on {card.sensitivity.source}"),
         ("useful", useful, compared),
@@ -58,7 +61,7 @@ def private_rows(card: Certificate) -> list[tuple[str, str]]:
 
 
 def number(value: float | str) -> str:
-    """Three significant digits, as a person writes them."""
+    """Three significant digits, whole numbers from a thousand on, as a person writes them."""
     if not isinstance(value, (int, float)):
         return str(value)
     if math.isinf(value):

@@ -18,10 +18,9 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 
-from . import bounds, card
+from . import bounds, card, checks
 from .errors import require
 from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma
-from .projected_sgd import check_radius
 
 PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
 THE_BALL = "the ball alone: both models satisfy ||w|| <= C"
@@ -113,7 +112,7 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants) -> Sensi
     proved whatever the constants are. Theorem 3.6, the paper's own for LiSSA, is no candidate: it
     never comes below 2C (see `bounds.lissa_bound`).
     """
-    check_radius(C)
+    checks.radius(C)
     require(C < math.inf, "C is infinite: without a ball there is no certificate; give a finite C.")
     M, L, lam_min, G = (q.value for q in _used(constants).values())
     bound = bounds.newton_bound(C, M, lam, lam_min, G)
@@ -180,7 +179,7 @@ class Certificate:
             "sensitivity": self.sensitivity.value,
             "rests on": self.sensitivity.source,
             "holds": self.holds,
-            "useful": self.sensitivity.value < bounds.trivial_bound(self.C),
+            "below 2C": self.sensitivity.value < bounds.trivial_bound(self.C),
             "noise": self.noise,
             "C": self.C,
             "lam": self.lam,

@@ -32,6 +32,11 @@ def vector(w: Tensor, p: int, dtype: torch.dtype, name: str) -> None:
     )
 
 
+def radius(C: float) -> None:
+    """Refuse a norm bound that is not a positive number."""
+    require(C > 0, f"C is {C}; the radius of the ball must be > 0 (math.inf for no constraint).")
+
+
 def samples(rows: Indices, n: int) -> Tensor:
     """`rows` as integers, if they name samples out of n, each once, at least one."""
     rows = torch.as_tensor(rows).reshape(-1)

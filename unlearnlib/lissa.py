@@ -1,5 +1,7 @@
 """Local convex LiSSA (Proposition 3.5): (H + lam I)^-1 b from minibatch Hessian products.
 
+The Linear-time Stochastic Second-order Algorithm of Agarwal, Bullins and Hazan (2017), damped:
+
     x_0 = b,   x_t = b + x_(t-1) - (H_batch + lam I) x_(t-1) / scale,   result x_s / scale
 
 In expectation a spectral filter: an eigenvalue a of H + lam I is answered by
@@ -46,8 +48,8 @@ def lissa(
     """The mean of `chains` LiSSA recursions for (H(w) + lam I) x = b over samples of F.
 
     b           (p,)
-    scale       the paper's H; must exceed half the spectral norm of a minibatch Hessian + lam I
-                (with F's decay). "auto": 1.5 times the largest of 32 that are measured.
+    scale       the paper's H; safe above half the spectral norm of every minibatch Hessian +
+                lam I (with F's decay). "auto": 1.5 times the largest of 32 that are measured.
     steps, chains, batch_size   at most this many steps of so many chains, each on minibatches of
                 its own, drawn with replacement; batch_size >= F.n takes all samples: no noise.
     tol, checks the relative residual is measured up to `checks` times along the way: on all

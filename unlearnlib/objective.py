@@ -41,6 +41,7 @@ class Objective:
     model   any nn.Module; copied, never changed. Its device and dtype are the objective's.
     x, y    n inputs and n targets; held by reference, moved to the dtype a batch at a time.
     loss    loss(outputs, y) -> mean over the batch. Default: cross-entropy on integer labels.
+    pass_size  samples that a pass over the data takes at a time: what bounds memory.
     weight_decay, center   the regulariser; center defaults to 0. It is the *squared* norm, as
             in the paper's text; the released code uses unsquared norms of single tensors.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import batchnorm
+from . import batchnorm, checks
 from .errors import DivergenceError, require, require_choice, require_counts
 from .objective import Objective
 from .progress import bar
@@ -28,9 +28,9 @@ class Run:
 
     w           (p,), or (k, p) for k models; inside the ball.
     buffers     the model's buffers after training, for `F.with_buffers(run.buffers)`.
-    history     one dict an epoch: `loss` (mean over its batches, without decay), `norm` (of w),
-                `projected` (share of its steps that ended outside the ball) and, where training
-                stops on it, `gradient_norm`. For k models each is a list of k.
+    history     one dict an epoch: `epoch`, `loss` (mean over its batches, without decay), `norm`
+                (of w), `projected` (share of its steps that ended outside the ball) and, where
+                training stops on it, `gradient_norm`. For k models each is a list of k.
     converged   whether the gradient norm asked for was reached; None if none was asked for.
     """
 
@@ -217,7 +217,7 @@ def _check(
     F: Objective, w0: Tensor, C: float, lr: float, momentum: float, rows: Tensor | None
 ) -> None:
     F.check(w0, "w0")
-    check_radius(C)
+    checks.radius(C)
     require(lr > 0, f"lr is {lr}; it must be > 0.")
     require(0 <= momentum < 1, f"momentum is {momentum}; it must be in [0, 1).")
     if rows is None:
@@ -229,8 +229,3 @@ def _check(
     )
     for own in rows:
         F.indices(own)
-
-
-def check_radius(C: float) -> None:
-    """Refuse a norm bound that is not a positive number."""
-    require(C > 0, f"C is {C}; the radius of the ball must be > 0 (math.inf for no constraint).")

@@ -70,6 +70,7 @@ class SequentialUnlearner:
             tol=tol,
         )
         check_model(F, w, C)
+        # refuse now what the first request would
         calibrate(target_sensitivity(F, C, lam, tol, constants), delta, epsilon, sigma)
         self.kept = torch.arange(F.n)
         self.releases: list[Release] = []

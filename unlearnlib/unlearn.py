@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from . import batchnorm, bounds
+from . import batchnorm, bounds, checks
 from .certificate import THE_BALL, VOID, Certificate, Constants, Sensitivity, calibrate, sensitivity
 from .cg import conjugate_gradient
 from .checks import Indices
@@ -16,7 +16,7 @@ from .errors import require
 from .newton import Solver
 from .noise import sample_noise
 from .objective import Objective
-from .projected_sgd import check_radius, project
+from .projected_sgd import project
 from .solution import Solution
 
 SECRET = "secret"
@@ -36,6 +36,8 @@ class Release:
     solution     the solver's report
     buffers      BatchNorm statistics that belong to w; empty for models without
     seconds      from request to release
+
+    `release.module(F)` is the model to publish.
     """
 
     w: Tensor
@@ -44,6 +46,10 @@ class Release:
     solution: Solution
     buffers: dict[str, Tensor]
     seconds: float
+
+    def module(self, F: Objective) -> nn.Module:
+        """A copy of F's model that holds w, with the buffers that belong to it."""
+        return (F.with_buffers(self.buffers) if self.buffers else F).module(self.w)
 
 
 def unlearn(
@@ -123,7 +129,7 @@ def check_model(F: Objective, w: Tensor, C: float) -> None:
     """Refuse a w that is not one finite vector inside the ball."""
     F.check(w)
     require(w.dim() == 1, f"w has shape {tuple(w.shape)}; unlearn one model at a time.")
-    check_radius(C)
+    checks.radius(C)
     norm = float(torch.linalg.vector_norm(w, dtype=torch.float64))
     require(
         norm <= C,
@@ -168,27 +174,35 @@ def _refuted(
     # x^T (H + lam I) x differs from b^T x by at most the residual, and by rounding
     slack = solution.residual * b / x if x else 0.0
     slack += 1e3 * torch.finfo(solution.x.dtype).eps * abs(met)
-    conditions = {
-        f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G.": (
-            stationary and whole > G
+    conditions = [
+        (
+            stationary and whole > G,
+            f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G.",
         ),
-        f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G: L = {L:g} is too small, claim a larger one.": (
-            b > bounds.gradient_bound(C, L, G)
+        (
+            b > bounds.gradient_bound(C, L, G),
+            f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G: L = {L:g} is too small, claim more.",
         ),
-        f"The update meets curvature {met - lam:.3g}, below lam_min = {lam_min:g}: claim less.": (
-            met + slack < lam + lam_min
+        (
+            met + slack < lam + lam_min,
+            f"The update meets curvature {met - lam:.3g}, below lam_min = {lam_min:g}: claim less.",
         ),
-        f"The update meets curvature {met - lam:.3g}, above L = {L:g}: claim a larger L.": (
-            met - slack > lam + L
+        (
+            met - slack > lam + L,
+            f"The update meets curvature {met - lam:.3g}, above L = {L:g}: claim more.",
         ),
-        f"The solver reached a residual of {solution.residual:.3g}, not tol = {tol:g}: give it "
-        "more steps, or set a larger tol beforehand.": not solution.residual <= tol,
-        f"The residual was measured on {solution.residual_on} only: use conjugate gradient, or "
-        "more LiSSA steps, so that all samples are affordable.": (
-            not solution.residual_on.startswith("all")
+        (
+            not solution.residual <= tol,
+            f"The solver reached a residual of {solution.residual:.3g}, not tol = {tol:g}: give it "
+            "more steps, or set a larger tol beforehand.",
         ),
-    }
-    return tuple(message for message, contradicted in conditions.items() if contradicted)
+        (
+            not solution.residual_on.startswith("all"),
+            f"The residual was measured on {solution.residual_on} only: use conjugate gradient, or "
+            "more LiSSA steps, so that all samples are affordable.",
+        ),
+    ]
+    return tuple(message for contradicted, message in conditions if contradicted)
 
 
 def _doing_nothing(

@@ -25,8 +25,6 @@ from . import data, models
 from .profiles import Pair
 from .store import load_or_make
 
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "svhn": "SVHN"}
-
 
 def generator(purpose: str, seed: int) -> torch.Generator:
     """The random numbers of one purpose ("forget", "batches", "hessian", ...) under one seed.
@@ -48,8 +46,10 @@ class Experiment:
 
     images     the data, or its stand-in where the profile allows one
     title      what figures call the data
-    F, F_test  the objective on the training images, and on the test images
-    forget     indices of the training images to forget, drawn at random
+    F, F_test  the objective on the training images, and on the test images; with BatchNorm,
+               F.with_buffers(run.buffers) is the one that a run belongs to
+    forget     indices of the training images to forget, drawn at random: as many as the profile
+               says, or one in sixty of a smaller stand-in
     trained    Run on all training images; its w is `w`
     retrained  Run on the retained images from the same start: the reference
     """
@@ -63,9 +63,10 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        replaced = self.images.name == "mnistm" and self.pair.paper_dataset
-        standing_in = f", standing in for {TITLES[replaced]}" if replaced else ""
-        return self.images.title + standing_in
+        if self.images.name == self.pair.dataset != "mnistm":
+            return self.images.title
+        replaced = data.PUBLISHED[self.pair.paper_dataset].title
+        return f"{self.images.title}, standing in for {replaced}"
 
     @cached_property
     def F(self) -> Objective:
@@ -77,8 +78,10 @@ class Experiment:
 
     @cached_property
     def forget(self) -> Tensor:
+        as_planned = self.images.name == self.pair.dataset
+        count = self.pair.forget if as_planned else max(1, self.F.n // 60)
         order = torch.randperm(self.F.n, generator=generator("forget", self.seed))
-        return order[: self.pair.forget].sort().values
+        return order[:count].sort().values
 
     @cached_property
     def trained(self) -> Run:
@@ -95,8 +98,8 @@ class Experiment:
         return self.trained.w
 
     def _objective(self, x: Tensor, y: Tensor) -> Objective:
-        """One owner of the thread count: one for the MLP, where a second only waits."""
-        torch.set_num_threads(1 if self.pair.model == "mlp" else min(2, os.cpu_count() or 1))
+        """The objective of a fresh model of this seed; sets the threads that suit it."""
+        _use_threads(self.pair.model)
         net = models.build(
             self.pair.model,
             in_shape=self.images.shape,
@@ -145,6 +148,11 @@ def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
         found = data.load(stand_in)
         train, test = min(train, len(found.y_train)), min(test, len(found.y_test))
     return found.subset(train, test)
+
+
+def _use_threads(model: str) -> None:
+    """The one owner of the thread count: one for the MLP, where a second only waits."""
+    torch.set_num_threads(1 if model == "mlp" else min(2, os.cpu_count() or 1))
 
 
 def _spelled(value):

@@ -60,9 +60,9 @@ def points(F: Objective, forget: Tensor) -> list[dict]:
     ]
 
 
-def landscape(F: Objective, center: Tensor, reach: float, points: int = 41) -> dict:
+def landscape(F: Objective, center: Tensor, reach: float, side: int = 41) -> dict:
     """F on a square grid of weights around `center`, as lists: w1, w2 and values[w2][w1]."""
-    steps = torch.linspace(-reach, reach, points, dtype=torch.float64)
+    steps = torch.linspace(-reach, reach, side, dtype=torch.float64)
     w1, w2 = center[0] + steps, center[1] + steps
     values = [[F.value(torch.stack([a, b])) for a in w1] for b in w2]
     return {"w1": w1.tolist(), "w2": w2.tolist(), "values": values}

@@ -30,6 +30,7 @@ COLOURS = {
     "conjugate gradient": "#E69F00",
     "dense solve": "#000000",
     "Adam": "#56B4E9",
+    "Adam, cosine": "#332288",
     "SGD": "#882255",
 }
 MARKERS = {
@@ -41,6 +42,7 @@ MARKERS = {
     "conjugate gradient": "^",
     "dense solve": "X",
     "Adam": "v",
+    "Adam, cosine": "^",
     "SGD": "o",
 }
 DPI = 110
@@ -83,9 +85,9 @@ def save(fig: Figure, results: Saved, name: str) -> Figure:
     return fig
 
 
-def runs(n: int, what: str = "seed") -> str:
+def runs(n: int) -> str:
     """ "n = 3 seeds", as titles and axis labels say it."""
-    return f"n = {n} {what}{'' if n == 1 else 's'}"
+    return f"n = {n} seed{'' if n == 1 else 's'}"
 
 
 def few_decades(axis: Axis) -> None:

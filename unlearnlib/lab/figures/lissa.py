@@ -47,13 +47,15 @@ def scales(results: Saved) -> Figure:
     )  # fmt: skip
     gone = sorted(table[table.diverged].scale.unique())
     ax.scatter(gone, [1.6] * len(gone), marker="x", color="#000000", label="diverged (an error)")
-    ax.axvline(1000, color="#999999", ls="--", lw=1)
-    ax.text(1000, 1.25, "released\ndefault ", ha="right", va="top", fontsize=8, color="#777777")
-    ax.set(xscale="log", yscale="log", xlabel="scale", ylabel="relative residual")
+    released = results.numbers["released scale"]["value"]
+    ax.axvline(released, color="#999999", ls="--", lw=1)
+    ax.text(released, 1.25, "released\ndefault ", ha="right", va="top", fontsize=8, color="#777777")
+    measured_on = ", ".join(sorted(fixed.residual_on.unique()))
+    ax.set(xscale="log", yscale="log", xlabel="scale", ylabel=f"residual on {measured_on}")
     few_decades(ax.yaxis)
     steps = results.numbers["sweep steps"]["value"]
     ax.set_title(
-        f"{results.numbers['title']['value']}; {steps:,} steps, "
+        f"{results.numbers['title']['value']}; up to {steps:,} steps, "
         f"{runs(table.seed.nunique())}, bars: least to most"
     )
     ax.legend(loc="lower right", fontsize=9)
@@ -101,6 +103,7 @@ def exact(results: Saved) -> Figure:
     few_decades(ax.xaxis)
     ax.margins(x=0.12)
     n = results.numbers["exact n"]["value"]
-    ax.set_title(f"MLPs of growing width, {n:,} images; median of 3 runs")
+    title = results.numbers["title"]["value"]
+    ax.set_title(f"{title}, {n:,} of them; MLPs of growing width, median of 3 runs")
     ax.legend(fontsize=9)
     return fig

@@ -11,6 +11,8 @@ from ...card import number
 from ..results import Saved
 from . import COLOURS, MARKERS, canvas, ramp, runs
 
+OPTIMISERS = ("Adam", "Adam, cosine", "SGD")
+
 
 def path(results: Saved) -> Figure:
     """Projected gradient descent on two weights whose free minimum lies outside the ball."""
@@ -29,11 +31,11 @@ def path(results: Saved) -> Figure:
             steps.w1, steps.w2, color=colour, marker=marker, ms=4, lw=1.2, label=name, alpha=0.9
         )
     end = results.table("path, projected").iloc[-1]
-    ax.annotate(
-        "", (1.6 * end.w1, 1.6 * end.w2), (end.w1, end.w2),
-        arrowprops={"arrowstyle": "->", "color": "#000000"},
-    )  # fmt: skip
-    ax.text(1.3 * end.w1, 1.3 * end.w2 + 0.1, "-grad F", ha="center", fontsize=9)
+    slope = results.numbers["slope at the end"]["value"]
+    tip = [at - 7 * g for at, g in zip((end.w1, end.w2), slope, strict=True)]
+    arrow = {"arrowstyle": "->", "color": "#000000"}
+    ax.annotate("", tip, (end.w1, end.w2), arrowprops=arrow)
+    ax.text(tip[0], tip[1] + 0.12, "-grad F", ha="center", fontsize=9)
     ax.set(xlabel="weight w1", ylabel="weight w2", aspect="equal")
     ax.set_title(f"steps, the ball ||w|| <= {number(C)}, and where -grad F points at the end")
     ax.legend(loc="upper left")
@@ -55,7 +57,7 @@ def binding(results: Saved) -> Figure:
     norms.legend(title="C", ncols=3, fontsize=8, title_fontsize=8, loc="lower right")
     share.set(xlabel="epoch", ylabel="steps projected, %", ylim=(-4, 104))
     share.set_title("Adam: how often the ball binds")
-    for name in ("Adam", "SGD"):
+    for name in OPTIMISERS:
         test = 100 * ends[ends.optimiser == name].groupby("C").test.agg(["mean", "min", "max"])
         bars = [test["mean"] - test["min"], test["max"] - test["mean"]]
         score.errorbar(
@@ -73,10 +75,10 @@ def binding(results: Saved) -> Figure:
 
 def gradients(results: Saved) -> Figure:
     """The full gradient at the end of training, split along w and across it."""
-    fig, axes = canvas(2)
+    fig, axes = canvas(3, width=4.4)
     ends = results.table("ends")
     radii = sorted(ends.C.unique())
-    for ax, name in zip(axes, ("Adam", "SGD"), strict=True):
+    for ax, name in zip(axes, OPTIMISERS, strict=True):
         for shift, part, colour in ((-0.2, "along w", "#000000"), (0.2, "across w", "#aaaaaa")):
             values = ends[ends.optimiser == name].groupby("C")[part]
             where = np.arange(len(radii)) + shift
@@ -112,8 +114,9 @@ def starts(results: Saved) -> Figure:
     ax.bar(where, total - share, bottom=share, color="#56B4E9", label="the rest")
     for at, value in zip(where, total, strict=True):
         ax.text(at, value + 1, f"{value:.1f}", ha="center", fontsize=9)
-    ax.axhline(20, color="#000000", ls="--", lw=1)
-    ax.text(-0.45, 21, "C = 20, released default", ha="left", fontsize=8)
+    C = results.numbers["released C"]["value"]
+    ax.axhline(C, color="#000000", ls="--", lw=1)
+    ax.text(-0.45, C + 1, f"C = {number(C)}, released default", ha="left", fontsize=8)
     ax.set_xticks(where, names, fontsize=8)
     ax.set(ylabel="||w|| before training", ylim=(0, 82))
     ax.set_title("full width, one initialisation each")

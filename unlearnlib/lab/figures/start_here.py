@@ -12,6 +12,7 @@ from . import COLOURS, MARKERS, canvas, runs
 
 SETS = ("forgotten", "retained", "test")
 MODELS = ("trained", "unlearned", "retrained")
+LINES = {"trained": "-", "unlearned": "-", "retrained": "--"}
 
 
 def toy(results: Saved) -> Figure:
@@ -32,7 +33,7 @@ def _points(ax: Axes, points, weights: dict) -> None:
     for model in MODELS:
         w1, w2 = weights[model]
         t = np.array([-1.0, 1.0])
-        ax.plot(t, -t * w1 / w2, color=COLOURS[model], ls=_LINES[model], label=model)
+        ax.plot(t, -t * w1 / w2, color=COLOURS[model], ls=LINES[model], label=model)
     count = int(points.forgotten.sum())
     ax.set(xlabel="x1", ylabel="x2", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
     ax.set_title(f"{len(points)} points, {count} of them (orange) to forget")
@@ -56,9 +57,6 @@ def _plane(ax: Axes, results: Saved, weights: dict) -> None:
     ax.set(xlabel="weight w1", ylabel="weight w2", aspect="equal")
     ax.set_title("loss on the retained points; the arrow is one Newton step")
     ax.legend(fontsize=8, frameon=True)
-
-
-_LINES = {"trained": "-", "unlearned": "-", "retrained": "--"}
 
 
 def forgetting(results: Saved) -> Figure:
