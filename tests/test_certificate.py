@@ -191,8 +191,11 @@ def test_html_escapes_what_people_wrote():
 
 def test_text_leads_with_the_verdict_and_the_reason():
     text = str(FULL)
-    verdict = [text.index(word) for word in ("holds", "void:", "useful", "yes:", "refuted")]
-    assert verdict == sorted(verdict) and "unknown" in str(certificate(Constants()))
+    words = ("void: no promise", "holds", "void: ", "useful", "no: ", "refuted")
+    at = -1
+    for word in words:  # in this order
+        at = text.index(word, at + 1)
+    assert "unknown" in str(certificate(Constants()))
     assert max(map(len, text.splitlines())) <= 100
 
 

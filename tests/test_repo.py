@@ -277,3 +277,11 @@ def test_links_between_our_files_lead_somewhere():
     assert links
     broken = [f"{path.name}: {link}" for path, link in links if not (path.parent / link).exists()]
     assert broken == []
+
+
+def test_the_example_of_the_readme_runs(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {}
+    exec(example, names)
+    assert "certified unlearning" in capsys.readouterr().out
+    assert names["published"](names["x"]).shape == (600, 3)

@@ -72,9 +72,9 @@ def lissa_bound(
 
     Holds for at least `lissa_steps` steps, and only if every sampled minibatch Hessian + lam I is
     as positive definite as the full one. Averaging chains would shrink the middle term; the
-    theorem does not use it. With lam_min <= L the middle term alone exceeds 2C, whatever lam is:
-    this bound never beats doing nothing. Grouping of the terms and the proposition's number are
-    inferred from restatements of the paper.
+    theorem does not use it. With lam_min <= L and dim >= 2 it stays above 2C, whatever lam is,
+    since 16 L sqrt(ln(dim/rho)) > lam_min: it never beats doing nothing. Grouping of the terms and
+    the proposition's number are inferred from restatements of the paper.
     """
     require(0 < rho < 1, f"rho is {rho}; the failure probability must be in (0, 1).")
     newton = newton_bound(C, M, lam, lam_min, G)

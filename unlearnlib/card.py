@@ -17,13 +17,18 @@ COLOURS = {"proved": "#0072B2", "conditional": "#E69F00", "void": "#D55E00"}
 WIDTH = 78
 
 
+def heading(card: Certificate) -> str:
+    """What the card says if it says anything."""
+    if card.holds == "void":
+        return "void: no promise is made; do not publish"
+    return f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning"
+
+
 def verdict(card: Certificate) -> list[tuple[str, str, str]]:
     """(question, answer, why): the two fields and what was said about the noise."""
     useful = "yes" if card.useful else "no"
     ball = bounds.trivial_bound(card.C)
-    known = (
-        "doing nothing gives" if card.doing_nothing == ball else "the ball alone (private: less)"
-    )
+    known = "doing nothing gives" if card.doing_nothing == ball else "the ball alone gives"
     compared = f"Delta = {number(card.sensitivity.value)}; {known} 2C = {number(ball)}"
     return [
         ("holds", card.holds, f"rests on {card.sensitivity.source}"),
@@ -73,7 +78,7 @@ def number(value: float | str) -> str:
 
 def as_text(card: Certificate) -> str:
     """For a terminal."""
-    title = f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning"
+    title = heading(card)
     lines = [title, "=" * len(title)]
     for question, answer, why in verdict(card):
         lines += _wrapped(f"{question:<8}{answer + ':':<13} ", why)
@@ -91,8 +96,7 @@ def as_text(card: Certificate) -> str:
 
 def as_html(card: Certificate) -> str:
     """For a notebook."""
-    title = f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning"
-    lines = [_heading(title)]
+    lines = [_heading(heading(card))]
     lines += [
         _row(f"<b>{q}</b>", f"<b>{_e(answer)}</b>", _e(why)) for q, answer, why in verdict(card)
     ]

@@ -2,7 +2,7 @@
 
 Two fields, not one verdict. `holds` is
 
-  proved       every constant behind the sensitivity is proved or chosen
+  proved       every constant behind the sensitivity is proved, or is a G that training enforces
   conditional  some are assumed, or measured in a direction that can err
   void         a condition was seen to fail on the data; such a release must not be published
 
@@ -42,7 +42,11 @@ def proved(value: float, why: str) -> Constant:
 
 
 def chosen(value: float, note: str = "") -> Constant:
-    """A constant that the procedure enforces, such as the G that training stops at."""
+    """A G that the procedure enforces: training that returns no model above it, in either world.
+
+    `projected_sgd(until_gradient=G)` only reports `run.converged`; whoever claims the G must refuse
+    a run that is not. Where the ball may bind for some retained set, no G is enforced.
+    """
     return Constant(float(value), "chosen", note)
 
 
@@ -67,8 +71,8 @@ class Constants:
     lam_min          lower bound on the Hessian's eigenvalues; -L where nothing better is known
     G                bound on ||grad F_r|| at the retrained model; where the ball binds there, of
                      the full gradient, multiplier included
-    sample_gradient  bound on every sample's gradient norm: with a proved lam_min > 0 it tells
-                     what doing nothing gives
+    sample_gradient  bound on every sample's gradient norm: with lam_min > 0 it tells what doing
+                     nothing gives
 
     The default claims nothing: the sensitivity is then 2C, proved and useless.
     """
@@ -119,7 +123,10 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants) -> Sensi
     bound += bounds.solver_bound(C, lam, lam_min, L, tol, G)
     if not bound < bounds.trivial_bound(C):
         return Sensitivity(bounds.trivial_bound(C), bound, THE_BALL, PROVED)
-    safe = all(q.provenance in ("proved", "chosen") for q in _used(constants).values())
+    safe = all(
+        q.provenance == "proved" or (name == "G" and q.provenance == "chosen")
+        for name, q in _used(constants).items()
+    )
     return Sensitivity(bound, bound, THEOREM_34, PROVED if safe else CONDITIONAL)
 
 
@@ -143,7 +150,7 @@ class Certificate:
     """(epsilon, delta) of one release and all that it rests on. Shows as a table.
 
     doing_nothing   the distance that would be certified without any update
-    reasons         what the data refuted, and what to do, where `holds` is void
+    reasons         what the data refuted, where `holds` is void; else what weakens it
     measurements    what was measured on the data (private)
     """
 
@@ -163,11 +170,13 @@ class Certificate:
 
     @property
     def useful(self) -> bool:
-        """Whether the certified distance is below what doing nothing gives."""
-        return self.sensitivity.value < self.doing_nothing
+        """Whether the certified distance is below what doing nothing gives; never where void."""
+        return self.holds != VOID and self.sensitivity.value < self.doing_nothing
 
     def public(self) -> dict:
-        """What may go with the released model: no function of the data.
+        """What may go with the released model; but for `holds`, no function of the data.
+
+        A void certificate goes nowhere: the release that it belongs to must not be published.
 
         Constants that were measured are named without their values. If one of them set the
         sensitivity, sigma still tells it: fix a round number beforehand instead.

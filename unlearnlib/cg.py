@@ -60,6 +60,9 @@ def _recursion(
     while True:
         Av = F.hvp(w, v) + lam * v
         curvature = float(v @ Av / (v @ v))
+        if not math.isfinite(curvature):
+            yield x * math.nan, math.nan  # which no Solution accepts
+            return
         if curvature <= 0:
             _refuse_negative_curvature(F, w, lam, curvature)
         alpha = rr / (v @ Av)

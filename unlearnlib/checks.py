@@ -39,7 +39,7 @@ def radius(C: float) -> None:
 
 def samples(rows: Indices, n: int) -> Tensor:
     """`rows` as integers, if they name samples out of n, each once, at least one."""
-    rows = torch.as_tensor(rows).reshape(-1)
+    rows = torch.as_tensor(rows).reshape(-1).cpu()
     require(
         len(rows) > 0, "The set of samples is empty; name at least one index of the trained set."
     )

@@ -98,9 +98,16 @@ def measured_scale(
     Where a batch is all samples there is one Hessian, and its norm serves.
     """
     if batch_size >= F.n:
-        return SCALE_MARGIN * gradient_lipschitz(F, w, generator=generator) + lam
-    curvature = minibatch_curvature(F, w, batch_size, generator=generator)
-    return SCALE_MARGIN * float(curvature.max()) + lam
+        curvature = gradient_lipschitz(F, w, generator=generator)
+    else:
+        curvature = float(minibatch_curvature(F, w, batch_size, generator=generator).max())
+    require(
+        math.isfinite(curvature),
+        f"A Hessian of {min(batch_size, F.n)} samples is not finite at w: the loss has no second "
+        "derivative there. Use a smooth loss or activation.",
+        DivergenceError,
+    )
+    return SCALE_MARGIN * curvature + lam
 
 
 @dataclass(frozen=True)

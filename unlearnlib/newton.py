@@ -26,7 +26,8 @@ def newton_update(
 ) -> Tensor:
     """w - (H_r(w) + lam I)^-1 b, shape (p,): the estimate of the retrained model.
 
-    At lam = 0 on a quadratic it *is* the retrained model.
+    At lam = 0 on a quadratic it *is* the retrained model, up to the solver's tolerance; whether a
+    solver met it, only its own Solution tells.
 
     solver      called as solver(F_r, w, b, lam=lam); functools.partial fixes the rest of its
                 arguments.

@@ -101,8 +101,10 @@ def with_failure(epsilon: float, delta: float, rho: float) -> tuple[float, float
     return epsilon - math.log1p(-rho), delta + rho
 
 
-def sample_noise(like: Tensor, sigma: float, seed: int | None = None) -> Tensor:
-    """N(0, sigma^2 I) in the shape, dtype and device of `like`.
+def sample_noise(
+    like: Tensor, sigma: float, seed: int | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """N(0, sigma^2 I) in the shape and device of `like`, in its dtype unless another is given.
 
     Drawn from 128 bits of operating-system entropy unless a seed is given; anyone who knows the
     seed can subtract the noise. The generator is Philox, counter-based but not certified for
@@ -113,7 +115,7 @@ def sample_noise(like: Tensor, sigma: float, seed: int | None = None) -> Tensor:
     require(seed is None or seed >= 0, f"seed is {seed}; give an integer >= 0, or None.")
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     noise = sigma * generator.standard_normal(tuple(like.shape))
-    return torch.from_numpy(noise).to(like.device, like.dtype)
+    return torch.from_numpy(noise).to(like.device, dtype or like.dtype)
 
 
 def check_budget(epsilon: float, delta: float) -> None:

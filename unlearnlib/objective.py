@@ -269,10 +269,12 @@ class Objective:
             ) from problem
         if self.loss is cross_entropy:
             checks.labels(self.y, outputs.shape[-1])
-        found = self.loss(outputs, y)
+        once = self.loss(outputs, y)
+        twice = self.loss(outputs.repeat_interleave(2, 0), y.repeat_interleave(2, 0))
         require(
-            found.dim() == 0,
-            f"The loss returns shape {tuple(found.shape)}; it must return the mean over the batch.",
+            once.dim() == 0 and bool(torch.isclose(once, twice, rtol=1e-3, equal_nan=True)),
+            f"The loss returns {once.tolist()} for a sample and {twice.tolist()} for the same one "
+            "twice; it must return the mean over the batch, one number.",
         )
 
     def indices(self, rows: Indices) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .certificate import Constants, calibrate
+from .certificate import THE_BALL, VOID, Constants, calibrate
 from .cg import conjugate_gradient
 from .checks import Indices
 from .errors import require
@@ -39,8 +39,8 @@ class SequentialUnlearner:
     request; lam_min and the other constants must hold at every estimate, and the seed of request
     k is seed + k - 1.
 
-    A request that is refused leaves everything as it was. One whose certificate is void has been
-    answered all the same: retrain, and start anew from there.
+    A request that is refused leaves everything as it was. After one whose certificate is void, all
+    that follow are void: retrain, release with the same noise, and start anew from there.
     """
 
     def __init__(
@@ -90,15 +90,36 @@ class SequentialUnlearner:
             stationary=first,
             **self.terms,
         )
+        release = self._after_a_void_one(release)
         self.w = release.estimate
         self.kept = self.kept[~torch.isin(self.kept, wanted)]
         self.releases.append(release)
         return release
 
+    def _after_a_void_one(self, release: Release) -> Release:
+        """What one request refuted holds for all that start from its estimate."""
+        card, void = release.certificate, self._first_void()
+        if void is None or card.sensitivity.source == THE_BALL:
+            return release
+        reason = f"Request {void} was void and this one starts from its estimate: retrain."
+        return replace(
+            release, certificate=replace(card, holds=VOID, reasons=(*card.reasons, reason))
+        )
+
+    def _first_void(self) -> int | None:
+        holds = [release.certificate.holds for release in self.releases]
+        return holds.index(VOID) + 1 if VOID in holds else None
+
     def budget(self, delta: float) -> Budget:
         """What the releases so far cost, exactly, for Gaussian noise drawn afresh each time."""
         check_delta(delta)
         require(bool(self.releases), "Nothing has been released yet; call forget(indices) first.")
+        void = self._first_void()
+        require(
+            void is None,
+            f"Release {void} is void, so no epsilon can be stated for the history: retrain, and "
+            "start a new sequence.",
+        )
         cards = [release.certificate for release in self.releases]
         sizes, sigmas = [c.sensitivity.value for c in cards], [c.sigma for c in cards]
         each = [gaussian_epsilon(size, s, delta) for size, s in zip(sizes, sigmas, strict=True)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import require
+from .errors import DivergenceError, require
 from .objective import Objective
 
 CONVERGED = "converged"
@@ -41,6 +41,15 @@ class Solution:
     seconds: float
     floor: float = 0.0
     noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            bool(torch.isfinite(self.x).all()),
+            "The solution holds NaN or infinite numbers: H(w), lam or b is beyond what "
+            f"{self.x.dtype} can hold, or the loss has no second derivative at w. Use "
+            "F.to(torch.float64), a smooth loss, or a smaller lam.",
+            DivergenceError,
+        )
 
     @property
     def converged(self) -> bool:

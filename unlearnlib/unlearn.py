@@ -24,6 +24,8 @@ REPRODUCIBLE = "reproducible: not private"
 GRADIENT = "||grad F(w)||, all samples"
 RETAINED_GRADIENT = "||grad F_r(w)||, retained samples"
 CURVATURE = "curvature of H + lam I along the update"
+REACH = "norm of the estimate before projection"
+LEFT = "||grad F_r(estimate)||"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Release:
     """What answers a request.
 
     w            (p,), noisy: the only vector to publish, with `certificate.public_json()`
-    certificate  the card; where `certificate.holds` is "void", publish nothing and retrain
+    certificate  the card; where `certificate.holds` is "void", publish nothing: retrain, and
+                 release the retrained model with the same noise
     estimate     (p,), the noiseless estimate inside the ball: secret
     solution     the solver's report
     buffers      BatchNorm statistics that belong to w; empty for models without
@@ -99,20 +102,24 @@ def unlearn(
     b = F_r.gradient(w)
     solution = solver(F_r, w, b, lam=lam, tol=tol)
     estimate = project(w - solution.x, C)
-    released = estimate + sample_noise(estimate, sigma, seed)
+    # rounding after the sum is post-processing; rounding the noise itself would not be
+    noisy = estimate.double() + sample_noise(estimate, sigma, seed, torch.float64)
+    released = noisy.to(estimate.dtype)
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
     found = _measurements(F_r, F_u, w, b, solution)
-    refuted = ()
+    refuted, notes = (), ()
     if target.source != THE_BALL:
-        refuted = _refuted(found, solution, C, lam, tol, constants, stationary)
+        found |= _at_the_estimate(F_r, w - solution.x, estimate)
+        refuted = _refuted(found, solution, target, C, lam, tol, constants, stationary)
+        notes = _measured_beforehand(constants)
     certificate = Certificate(
         epsilon, delta, sigma, target, C, lam, tol, constants,
         holds=VOID if refuted else target.holds,
         noise=SECRET if seed is None else REPRODUCIBLE,
         doing_nothing=_doing_nothing(F_r.n, F_u.n, target, C, constants, stationary),
-        reasons=refuted, measurements=found,
+        reasons=refuted or notes, measurements=found,
     )  # fmt: skip
     return Release(released, certificate, estimate, solution, buffers, seconds)
 
@@ -158,9 +165,28 @@ def _measurements(
     return found
 
 
+def _at_the_estimate(F_r: Objective, unprojected: Tensor, estimate: Tensor) -> dict[str, float]:
+    return {
+        REACH: float(torch.linalg.vector_norm(unprojected, dtype=torch.float64)),
+        LEFT: float(F_r.gradient(estimate).norm()),
+    }
+
+
+def _measured_beforehand(constants: Constants) -> tuple[str, ...]:
+    known = ("M", "L", "lam_min", "G")
+    names = [name for name in known if getattr(constants, name).provenance == "measured"]
+    if not names:
+        return ()
+    return (
+        f"{', '.join(names)}: measured, and sigma follows from it, so sigma is a function of the "
+        "data: fix a round number beforehand and claim that.",
+    )
+
+
 def _refuted(
     found: dict[str, float | str],
     solution: Solution,
+    target: Sensitivity,
     C: float,
     lam: float,
     tol: float,
@@ -192,6 +218,21 @@ def _refuted(
             f"The update meets curvature {met - lam:.3g}, above L = {L:g}: claim more.",
         ),
         (
+            found[REACH] > C + target.bound,
+            f"The update ends at norm {found[REACH]:.3g}, further outside the ball than the bound "
+            f"{target.bound:.3g} allows: the ball holds the retrained model, claim a larger G.",
+        ),
+        (
+            found[LEFT] > G + L * target.bound,
+            f"||grad F_r(estimate)|| = {found[LEFT]:.3g} exceeds G + L times the bound: the "
+            "retrained model is not as stationary as claimed, claim a larger G.",
+        ),
+        (
+            target.value < 2**10 * torch.finfo(solution.x.dtype).eps * C,
+            f"Delta = {target.value:.3g} is within rounding of {solution.x.dtype} in a ball of "
+            f"radius {C:g}: use F.to(torch.float64).",
+        ),
+        (
             not solution.residual <= tol,
             f"The solver reached a residual of {solution.residual:.3g}, not tol = {tol:g}: give it "
             "more steps, or set a larger tol beforehand.",
@@ -208,13 +249,13 @@ def _refuted(
 def _doing_nothing(
     n_r: int, n_u: int, target: Sensitivity, C: float, constants: Constants, stationary: bool
 ) -> float:
-    """2C; less where F_r is proved strongly convex, since both minimisers are then close.
+    """2C; less where F_r is claimed to be strongly convex: both minimisers are then close.
 
     Along a sequence w is an estimate, itself only within the sensitivity of a minimiser.
     """
-    mu, g, G = constants.lam_min, constants.sample_gradient, constants.G
-    if mu.provenance != "proved" or mu.value <= 0 or g.provenance != "proved":
+    mu, g, G = constants.lam_min.value, constants.sample_gradient.value, constants.G.value
+    if mu <= 0:
         return bounds.trivial_bound(C)
     drift = 0.0 if stationary else target.value
-    stable = bounds.stability_bound(n_r + n_u, n_u, g.value, mu.value, G.value)
+    stable = bounds.stability_bound(n_r + n_u, n_u, g, mu, G)
     return min(bounds.trivial_bound(C), drift + stable)
