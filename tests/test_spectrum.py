@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unlearnlib import Objective, squared_error
+from unlearnlib.errors import InputError
 from unlearnlib.spectrum import (
     extreme_eigenvalues,
     gradient_lipschitz,
@@ -113,3 +114,10 @@ def test_hessian_lipschitz_is_the_change_over_the_distance_from_below(mlp, vecto
 def test_a_quadratic_has_no_hessian_lipschitz_constant_to_speak_of(quadratic, vectors, rng):
     F, u = quadratic.objective(weight_decay=0.3), vectors(10)
     assert hessian_lipschitz(F, quadratic.w, u, 0.5, generator=rng()) < 1e-12
+
+
+@pytest.mark.parametrize(("distance", "length"), [(0.0, 1.0), (-1.0, 1.0), (0.1, 0.0)])
+def test_a_change_along_nothing_is_refused(mlp, distance, length):
+    direction = torch.full_like(mlp.w, length)
+    with pytest.raises(InputError, match=f"distance is {distance} .* both must be > 0"):
+        hessian_lipschitz(mlp.objective(), mlp.w, direction, distance)

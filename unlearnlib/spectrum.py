@@ -14,6 +14,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from .errors import require
 from .objective import Objective
 
 DENSE_BELOW = 64
@@ -96,7 +97,12 @@ def hessian_lipschitz(
 
     A lower estimate of M. A ReLU network has no finite M: the Hessian jumps at its kinks.
     """
-    there = w + distance * direction / direction.norm()
+    length = float(direction.norm())
+    require(
+        distance > 0 and length > 0,
+        f"distance is {distance} and the direction has length {length:g}; both must be > 0.",
+    )
+    there = w + distance * direction / length
 
     def change(v: Tensor) -> Tensor:
         return F.hvp(there, v) - F.hvp(w, v)
