@@ -119,7 +119,7 @@ def test_a_reader_is_shown_the_whole_of_each_claim(collected):
     why = "a long reason " * 20
     claim(collected, measured={"before": 0.04477611940, "after": 2}, spread=[0.5, 1.25], why=why)
     shown = collected.show_claims().to_html()
-    for text in ("before 0.0448, after 2", "0.5 to 1.25", why.strip()):
+    for text in ("before: 0.0448, after: 2", "0.5 to 1.25", why.strip()):
         assert text in shown
 
 

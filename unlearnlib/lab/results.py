@@ -184,9 +184,9 @@ def plain(value: Any, where: str) -> Any:
 
 
 def worded(value: Any) -> str:
-    """What was measured, in words: "before 0.045, after 0.03", a spread as "0.015 to 0.06"."""
+    """What was measured, in words: "before: 0.045, after: 0.03", a spread as "0.015 to 0.06"."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {worded(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name}: {worded(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         return (" to " if len(value) == 2 else ", ").join(map(worded, value))
     return "-" if value is None else number(value)
