@@ -62,11 +62,16 @@ class Experiment:
         return images(self.pair.dataset, self.pair.stand_in, self.pair.train, self.pair.test)
 
     @property
+    def replaced(self) -> bool:
+        """Whether the profile's dataset could not be had and its stand-in is here instead."""
+        return self.images.name == self.pair.stand_in
+
+    @property
     def title(self) -> str:
-        if self.images.name == self.pair.dataset != "mnistm":
+        if not self.replaced and self.images.name != "mnistm":
             return self.images.title
-        replaced = data.PUBLISHED[self.pair.paper_dataset].title
-        return f"{self.images.title}, standing in for {replaced}"
+        of_the_paper = data.PUBLISHED[self.pair.paper_dataset].title
+        return f"{self.images.title}, standing in for {of_the_paper}"
 
     @cached_property
     def F(self) -> Objective:
@@ -78,8 +83,7 @@ class Experiment:
 
     @cached_property
     def forget(self) -> Tensor:
-        as_planned = self.images.name == self.pair.dataset
-        count = self.pair.forget if as_planned else max(1, self.F.n // 60)
+        count = max(1, self.F.n // 60) if self.replaced else self.pair.forget
         order = torch.randperm(self.F.n, generator=generator("forget", self.seed))
         return order[:count].sort().values
 

@@ -1,0 +1,68 @@
+"""One call gives a notebook its pair; what stands in is named, and training happens once."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from unlearnlib.errors import DataError
+from unlearnlib.lab import data, experiments, profiles
+from unlearnlib.lab.experiments import Experiment, accuracy, generator
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path))
+    experiments.images.cache_clear()
+    yield
+    experiments.images.cache_clear()
+
+
+SMALL = profiles.load("smoke").mlp_mnist
+
+
+def test_the_forget_set_is_as_large_as_the_profile_says_and_not_trained_on():
+    digits = Experiment(SMALL, 0)
+    assert digits.F.n == SMALL.train and len(digits.forget) == SMALL.forget
+    assert digits.title == digits.images.title
+    assert not torch.equal(digits.w, digits.retrained.w)
+    assert accuracy(digits.F, digits.w) > 0.5  # ten classes
+
+
+def test_training_happens_once(monkeypatch):
+    first = Experiment(SMALL, 0).w
+    monkeypatch.setattr(experiments, "projected_sgd", lambda *a, **k: pytest.fail("trained again"))
+    assert torch.equal(Experiment(replace(SMALL, lam=9.0), 0).w, first)
+
+
+def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypatch):
+    really = data.load
+
+    def load(name):
+        if name == "mnist":
+            raise DataError("MNIST is not here.")
+        return really(name)
+
+    monkeypatch.setattr(data, "load", load)
+    wanted = replace(SMALL, dataset="mnist", stand_in="mnist5k", train=0, test=0, forget=1000)
+    digits = Experiment(wanted, 0)
+    with pytest.warns(UserWarning, match="MNIST is not here. mnist5k stands in"):
+        assert digits.title.endswith("standing in for MNIST")
+    assert len(digits.forget) == 4000 // 60
+    with pytest.raises(DataError, match="not here"):
+        Experiment(replace(wanted, stand_in=""), 0).images  # noqa: B018
+
+
+def test_images_of_your_own_stand_in_for_nothing(monkeypatch):
+    own = replace(data.load("mnist5k"), name="pets", title="pets")
+    monkeypatch.setattr(data, "load", lambda name: own)
+    pets = Experiment(replace(SMALL, dataset="my/pets", train=0, test=0, forget=7), 0)
+    assert pets.title == "pets" and len(pets.forget) == 7
+
+
+def test_purposes_share_no_random_numbers():
+    def draw(purpose, seed):
+        return torch.rand(3, generator=generator(purpose, seed)).tolist()
+
+    assert draw("forget", 0) == draw("forget", 0)
+    assert len({tuple(draw(p, s)) for p in ("forget", "batches") for s in (0, 1)}) == 4
