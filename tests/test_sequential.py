@@ -8,6 +8,7 @@ import pytest
 import torch
 from dp_accounting import GaussianDpEvent
 from dp_accounting.pld import PLDAccountant
+from oracles import minimiser
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as log_loss
 
@@ -23,15 +24,6 @@ KNOWN = ul.Constants(
 )
 TERMS = dict(C=0.5, lam=0.25, delta=1e-5, epsilon=1.0, constants=KNOWN, tol=1e-6)
 REQUESTS = ([7, 3], [0], [29, 11, 12], [1])
-
-
-def minimiser(x, y, steps=30):
-    w = np.zeros(x.shape[1])
-    for _ in range(steps):
-        p = 1 / (1 + np.exp(-x @ w))
-        hessian = (x.T * (p * (1 - p))) @ x / len(x) + np.eye(len(w))
-        w = w - np.linalg.solve(hessian, x.T @ (p - y) / len(x) + w)
-    return w
 
 
 def samples(n=30, d=3):

@@ -10,6 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from oracles import minimiser
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as log_loss
 
@@ -26,15 +27,6 @@ SMOOTH = dict(
 )
 IDENTITY = dict(M=ul.proved(0, "quadratic"), L=ul.proved(1, ""), lam_min=ul.proved(1, ""))
 TERMS = dict(C=0.5, lam=0.0, delta=1e-5, tol=1e-6, epsilon=1.0, constants=ul.Constants(**SMOOTH))
-
-
-def minimiser(x, y, steps=30):
-    w = np.zeros(x.shape[1])
-    for _ in range(steps):
-        p = 1 / (1 + np.exp(-x @ w))
-        hessian = (x.T * (p * (1 - p))) @ x / len(x) + np.eye(len(w))
-        w = w - np.linalg.solve(hessian, x.T @ (p - y) / len(x) + w)
-    return w
 
 
 def logistic(seed, n=40, d=3):

@@ -39,7 +39,7 @@ def verdict(card: Certificate) -> list[tuple[str, str, str]]:
 
 def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
     """(name, value, provenance, note) of every number behind the certificate."""
-    c, s = card.constants, card.sensitivity
+    s = card.sensitivity
     table = [
         ("epsilon", number(card.epsilon), "", "analytic Gaussian mechanism"),
         ("delta", number(card.delta), "chosen", ""),
@@ -47,8 +47,7 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
         ("C", number(card.C), "chosen", f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"),
         ("lam", number(card.lam), "chosen", "damping"),
     ]
-    for name in ("M", "L", "lam_min", "G", "sample_gradient"):
-        q = getattr(c, name)
+    for name, q in card.constants.named().items():
         if q.provenance == "measured":
             table.append((name, "private", q.provenance, q.note))
         elif math.isfinite(q.value):

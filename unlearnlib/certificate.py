@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from . import bounds, card, checks
 from .errors import require
@@ -88,7 +88,7 @@ class Constants:
             L = _constant(self.L)
             lowest = replace(L, value=-L.value, note=f"-L; {L.note}".rstrip("; "))
             object.__setattr__(self, "lam_min", lowest)
-        for name in ("M", "L", "lam_min", "G", "sample_gradient"):
+        for name in self.named():
             constant = _constant(getattr(self, name))
             require(
                 constant.value >= (-math.inf if name == "lam_min" else 0),
@@ -96,6 +96,14 @@ class Constants:
                 + (", -inf if unknown." if name == "lam_min" else " >= 0, inf if unknown."),
             )
             object.__setattr__(self, name, constant)
+
+    def named(self) -> dict[str, Constant]:
+        """All of them by name."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def used(self) -> dict[str, Constant]:
+        """M, L, lam_min and G: those that set the sensitivity."""
+        return {name: q for name, q in self.named().items() if name != "sample_gradient"}
 
 
 @dataclass(frozen=True)
@@ -118,14 +126,14 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants) -> Sensi
     """
     checks.radius(C)
     require(C < math.inf, "C is infinite: without a ball there is no certificate; give a finite C.")
-    M, L, lam_min, G = (q.value for q in _used(constants).values())
+    M, L, lam_min, G = (q.value for q in constants.used().values())
     bound = bounds.newton_bound(C, M, lam, lam_min, G)
     bound += bounds.solver_bound(C, lam, lam_min, L, tol, G)
     if not bound < bounds.trivial_bound(C):
         return Sensitivity(bounds.trivial_bound(C), bound, THE_BALL, PROVED)
     safe = all(
         q.provenance == "proved" or (name == "G" and q.provenance == "chosen")
-        for name, q in _used(constants).items()
+        for name, q in constants.used().items()
     )
     return Sensitivity(bound, bound, THEOREM_34, PROVED if safe else CONDITIONAL)
 
@@ -193,13 +201,13 @@ class Certificate:
             "C": self.C,
             "lam": self.lam,
             "tol": self.tol,
-            "constants": {name: _public(q) for name, q in _named(self.constants).items()},
+            "constants": {name: _public(q) for name, q in self.constants.named().items()},
         }
 
     def private(self) -> dict:
         """What was measured on the data, for the holder of the data alone."""
         found = {
-            n: q.value for n, q in _named(self.constants).items() if q.provenance == "measured"
+            n: q.value for n, q in self.constants.named().items() if q.provenance == "measured"
         }
         return {
             "useful": self.useful,
@@ -226,14 +234,6 @@ class Certificate:
 
 def _constant(value: Constant | float) -> Constant:
     return value if isinstance(value, Constant) else assumed(value)
-
-
-def _used(constants: Constants) -> dict[str, Constant]:
-    return {name: getattr(constants, name) for name in ("M", "L", "lam_min", "G")}
-
-
-def _named(constants: Constants) -> dict[str, Constant]:
-    return _used(constants) | {"sample_gradient": constants.sample_gradient}
 
 
 def _public(q: Constant) -> dict:

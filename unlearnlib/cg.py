@@ -40,7 +40,7 @@ def conjugate_gradient(
         for _, (better, norm) in zip(left, _recursion(F, w, x, r, lam), strict=False):
             x = better
             history.append((len(history), norm))
-            if norm <= tol:
+            if not norm > tol:  # met, or no longer a number, which no Solution accepts
                 break
         r = unit - F.hvp(w, x) - lam * x
         history[-1] = (history[-1][0], float(r.norm()))
@@ -60,9 +60,6 @@ def _recursion(
     while True:
         Av = F.hvp(w, v) + lam * v
         curvature = float(v @ Av / (v @ v))
-        if not math.isfinite(curvature):
-            yield x * math.nan, math.nan  # which no Solution accepts
-            return
         if curvature <= 0:
             _refuse_negative_curvature(F, w, lam, curvature)
         alpha = rr / (v @ Av)

@@ -52,8 +52,7 @@ def at_the_estimate(F_r: Objective, unprojected: Tensor, estimate: Tensor) -> di
 
 def weakened(constants: Constants) -> tuple[str, ...]:
     """What makes a certificate less than its numbers say: constants that the data has set."""
-    known = ("M", "L", "lam_min", "G")
-    names = [name for name in known if getattr(constants, name).provenance == "measured"]
+    names = [name for name, q in constants.used().items() if q.provenance == "measured"]
     if not names:
         return ()
     return (

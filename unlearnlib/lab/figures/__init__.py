@@ -85,6 +85,11 @@ def save(fig: Figure, results: Saved, name: str) -> Figure:
     return fig
 
 
+def headline(fig: Figure, text: str) -> None:
+    """One line over all axes: the data and how many runs."""
+    fig.suptitle(text, fontsize=10, x=0.01, ha="left")
+
+
 def runs(n: int) -> str:
     """ "n = 3 seeds", as titles and axis labels say it."""
     return f"n = {n} seed{'' if n == 1 else 's'}"

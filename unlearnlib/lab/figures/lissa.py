@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ... import bounds
 from ...card import number
 from ..results import Saved
-from . import COLOURS, MARKERS, canvas, few_decades, ramp, runs
+from . import COLOURS, MARKERS, canvas, few_decades, headline, ramp, runs
 
 
 def spectral_filter(results: Saved) -> Figure:
@@ -80,10 +80,9 @@ def solvers(results: Saved) -> Figure:
     work.set_title(f"LiSSA: {drawn['chains']} chains, batches of {drawn['batch_size']}")
     clock.set_title("the same runs by the clock")
     work.legend(fontsize=9)
-    fig.suptitle(
-        f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}, one line each",
-        fontsize=10, x=0.01, ha="left",
-    )  # fmt: skip
+    headline(
+        fig, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}, one line each"
+    )
     return fig
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...card import number
 from ..results import Saved
-from . import COLOURS, MARKERS, canvas, ramp, runs
+from . import COLOURS, MARKERS, canvas, headline, ramp, runs
 
 OPTIMISERS = ("Adam", "Adam, cosine", "SGD")
 
@@ -69,7 +69,7 @@ def binding(results: Saved) -> Figure:
     score.set_title("what it costs (bars: least to most)")
     score.legend()
     title = results.numbers["title"]["value"]
-    fig.suptitle(f"{title}, {runs(ends.seed.nunique())}", fontsize=10, x=0.01, ha="left")
+    headline(fig, f"{title}, {runs(ends.seed.nunique())}")
     return fig
 
 
@@ -90,10 +90,9 @@ def gradients(results: Saved) -> Figure:
         ax.set_ylim(ends[["along w", "across w"]].min().min() / 2, 3)
         ax.set_title(f"{name}, then projected")
         ax.legend(ncols=2, fontsize=9)
-    fig.suptitle(
-        f"{results.numbers['title']['value']}, {runs(ends.seed.nunique())} (dots); bars: means",
-        fontsize=10, x=0.01, ha="left",
-    )  # fmt: skip
+    headline(
+        fig, f"{results.numbers['title']['value']}, {runs(ends.seed.nunique())} (dots); bars: means"
+    )
     return fig
 
 

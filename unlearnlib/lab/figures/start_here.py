@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ...card import number
 from ..results import Saved
-from . import COLOURS, MARKERS, canvas, runs
+from . import COLOURS, MARKERS, canvas, headline, runs
 
 SETS = ("forgotten", "retained", "test")
 MODELS = ("trained", "unlearned", "retrained")
@@ -103,8 +103,6 @@ def price(results: Saved) -> Figure:
     top.set_xticks(marks.index, [number(value) for value in marks], fontsize=8)
     top.minorticks_off()
     top.set_xlabel("epsilon that it buys at 2C, delta = 1e-5", fontsize=9)
-    fig.suptitle(
-        f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}; band: least to most",
-        fontsize=10, x=0.01, ha="left",
-    )  # fmt: skip
+    title = results.numbers["title"]["value"]
+    headline(fig, f"{title}, {runs(table.seed.nunique())}; band: least to most")
     return fig
