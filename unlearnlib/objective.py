@@ -133,6 +133,12 @@ class Objective:
             buffer.copy_(buffers[name])
         return other
 
+    def with_loss(self, loss: Loss) -> Objective:
+        """The same samples and regulariser under another loss, such as the negative of this one."""
+        other = copy.copy(self)
+        other.loss = loss
+        return other
+
     def to(self, dtype: torch.dtype) -> Objective:
         """The same objective in another precision; float64 for spectra and certificates."""
         other = copy.copy(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,7 @@ SCHEDULES = {
     "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
 }
 OPTIMIZERS = ("sgd", "adam")
+Monitor = Callable[[Tensor, dict[str, Tensor]], dict]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def projected_sgd(
     batch_size: int = 128,
     until_gradient: float | None = None,
     rows: Tensor | None = None,
+    monitor: Monitor | None = None,
     generator: torch.Generator | None = None,
 ) -> Run:
     """Minimise F over the ball: w <- project(w - lr * rule(grad F_batch(w)), C), batch by batch.
@@ -77,6 +79,8 @@ def projected_sgd(
     until_gradient  stop after the first epoch that ends with ||grad F(w)|| <= this, over all
                     samples and, for k models, for all of them.
     rows            (k, m): the m samples of F that each of k models trains on; default all.
+    monitor         called as monitor(w, buffers) after each epoch, say for the accuracy on a
+                    validation set; what it returns joins that epoch's entry in the history.
     generator       decides the shuffles and nothing else.
 
     BatchNorm layers train on batch statistics and hand their buffers on. Raises InputError for
@@ -109,6 +113,8 @@ def projected_sgd(
             outside.append(_project_in_place(w, C))
         history.append(_summary(epoch + 1, losses, outside, w))
         _refuse_divergence(w, epoch + 1, lr)
+        if monitor is not None:
+            history[-1] |= monitor(w.detach().clone(), trainee.buffers())
         if until_gradient is not None:
             norms = trainee.gradient_norms(samples)
             history[-1]["gradient_norm"] = norms.tolist()

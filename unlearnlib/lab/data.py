@@ -86,6 +86,18 @@ class Images:
         tensors = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
         return replace(self, title=self.title + train + test, **tensors)
 
+    def validation(self) -> Images:
+        """These training images alone, one in five of them held out as the test images."""
+        held_out = _stratified(self.y_train)[: len(self.y_train) // 5]
+        kept = torch.ones(len(self.y_train), dtype=torch.bool)
+        kept[held_out] = False
+        return replace(
+            self,
+            title=f"{self.title}, a fifth of the training images held out",
+            x_train=self.x_train[kept], y_train=self.y_train[kept],
+            x_test=self.x_train[held_out], y_test=self.y_train[held_out],
+        )  # fmt: skip
+
     def _normalised(self, x: Tensor) -> Tensor:
         return x.float().div_(255).sub_(self.mean).div_(self.std)
 

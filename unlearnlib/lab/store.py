@@ -38,6 +38,7 @@ TRAINING_SOURCES = (
     "lab/data.py",
     "lab/folders.py",
     "lab/experiments.py",
+    "evaluation/metrics.py",
 )
 
 
@@ -130,18 +131,24 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def load_or_make(
-    kind: str, key: dict[str, Any], make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]]
+    kind: str,
+    key: dict[str, Any],
+    make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
+    sources: tuple[str, ...] = (),
 ) -> Stored:
     """The result of `make()` for this `key`, computed at most once.
 
     `kind` names the folder ("trained", "retrained"). `key` holds everything that decides the
     result: JSON values only, floats kept exactly. The torch version and the text of
-    `TRAINING_SOURCES` are added to it. `make` returns (tensors, info), info a JSON dict.
+    `TRAINING_SOURCES` are added to it, and that of further `sources` which the result depends on.
+    `make` returns (tensors, info), info a JSON dict.
 
     Raises InputError for a key or an info that is not plain JSON. A corrupt file is made again,
     with a warning. Two processes that make the same key both do the work, and one file stays.
     """
-    identity = _canonical({"key": key, "torch": torch.__version__, "sources": _sources()}, kind)
+    identity = _canonical(
+        {"key": key, "torch": torch.__version__, "sources": _sources(sources)}, kind
+    )
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     path = cache_root() / "store" / kind / f"{name}.safetensors"
     if path.exists():
@@ -174,10 +181,10 @@ def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
 
 
 @cache
-def _sources() -> str:
-    """Digest of the training code; kept, since a kernel goes on running what it once imported."""
+def _sources(further: tuple[str, ...]) -> str:
+    """Digest of the code that decides; kept, since a kernel goes on running what it imported."""
     digest = hashlib.sha256()
-    for source in TRAINING_SOURCES:
+    for source in TRAINING_SOURCES + further:
         digest.update(f"|{source}|{(PACKAGE / source).read_text(encoding='utf-8')}".encode())
     return digest.hexdigest()
 

@@ -1,0 +1,11 @@
+"""How good is it, how private, how fast: baselines, metrics and attacks.
+
+metrics       accuracy, gap to retraining, Tug-of-War, distances
+baselines     fine-tuning, negative gradient, NegGrad+
+fisher        Fisher forgetting
+lcodec        L-CODEC: a Newton step on the parameters that matter to the forget set
+attacks       membership inference
+
+The list of baselines is ours: no public source for the paper's own list was found, and its
+released code has none. Each is written from its authors' description and says where it deviates.
+"""

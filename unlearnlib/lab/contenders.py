@@ -1,0 +1,274 @@
+"""Every way to forget under one name, tuned by one rule: what notebooks 04 to 06 compare.
+
+    method = METHODS["fine-tuning"]
+    best = tune(profile.mlp_mnist, method)             # on held-out training images, once
+    it = contender(d, method.name, best.setting)       # it.w, it.scores, it.seconds
+
+**The rule.** Each method has one knob and four settings of it. Each setting is tried once, on an
+experiment of its own (seed 1000, a fifth of the training images held out), and the one whose
+Tug-of-War against retraining is largest is kept for every seed. No method may spend more than a
+tenth of the sample gradients that training took, a Hessian product counting as one, and one pass
+over the retained images for a gradient of all of them. The test images play no part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .. import batchnorm
+from ..cg import conjugate_gradient
+from ..errors import DivergenceError, NegativeCurvatureError
+from ..evaluation.baselines import fine_tune, negative_gradient, neggrad_plus
+from ..evaluation.fisher import fisher_forgetting
+from ..evaluation.lcodec import lcodec
+from ..evaluation.metrics import accuracy, tug_of_war
+from ..lissa import SCALE_MARGIN, lissa
+from ..newton import newton_update
+from ..noise import sample_noise
+from ..objective import Objective
+from ..projected_sgd import project
+from ..solution import Solution
+from ..spectrum import minibatch_curvature
+from .experiments import Experiment, generator, seed_of
+from .profiles import Pair
+from .store import load_or_make
+
+TUNING_SEED = 1000  # of no profile
+TENTH = 10
+CG_STEPS = 16
+CHAINS, BATCH = 10, 10  # released code default
+LISSA_STEPS = 1000  # released code default, and the most that is run
+SIGMA = 1e-3  # the noise of a certified release: released code default
+LARGEST_TRAINED_SET = 2000  # retained images that F1 on them is read off, at most
+
+SOURCES = (
+    "cg.py", "lissa.py", "newton.py", "noise.py", "solution.py", "spectrum.py",
+    "evaluation/baselines.py", "evaluation/fisher.py", "evaluation/lcodec.py",
+    "lab/contenders.py",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What a method made of a request.
+
+    w         (p,), the model that the method would publish
+    scores    accuracy (micro F1) on the "forgotten", "retained" and "test" images
+    seconds   from request to w, as the machine was then; notebook 06 times afresh
+    """
+
+    w: Tensor
+    scores: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to forget, with the one knob that is tuned.
+
+    run(d, setting) -> w; `settings(pair)` are the values of `knob` to try, mildest first.
+    """
+
+    name: str
+    knob: str
+    settings: Callable[[Pair], tuple[float, ...]]
+    run: Callable[[Experiment, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The setting chosen, and the trials: each {"setting", "ToW"} or {"setting", "refused"}."""
+
+    setting: float
+    trials: list[dict]
+
+
+# ---- the methods -----------------------------------------------------------------------------
+
+
+def _training(d: Experiment, lr: float, purpose: str) -> dict:
+    """How a baseline trains on: as the pair was trained, for a tenth of its epochs."""
+    names = ("C", "momentum", "optimizer", "batch_size")
+    return {name: getattr(d.pair, name) for name in names} | {
+        "lr": lr,
+        "epochs": max(1, round(d.pair.epochs / TENTH)),
+        "generator": generator(purpose, d.seed),
+    }
+
+
+def _fine_tuning(d: Experiment, lr: float) -> Tensor:
+    return fine_tune(d.F, d.w, d.forget, **_training(d, lr, "fine-tuning"))
+
+
+def _negative_gradient(d: Experiment, lr: float) -> Tensor:
+    return negative_gradient(d.F, d.w, d.forget, **_training(d, lr, "negative gradient"))
+
+
+def _neggrad_plus(d: Experiment, alpha: float) -> Tensor:
+    training = _training(d, d.pair.lr, "NegGrad+")
+    return neggrad_plus(d.F, d.w, d.forget, alpha=alpha, **training)
+
+
+def _fisher(d: Experiment, alpha: float) -> Tensor:
+    g = generator("Fisher", d.seed)
+    return fisher_forgetting(d.F, d.w, d.forget, alpha=alpha, C=d.pair.C, generator=g)
+
+
+def _lcodec(d: Experiment, lam: float) -> Tensor:
+    look, g = hessian_sample(d), generator("L-CODEC", d.seed)
+    return lcodec(
+        d.F, d.w, d.forget, lam=lam, C=d.pair.C, max_steps=CG_STEPS, hessian_on=look, generator=g
+    )
+
+
+def _certified(solver: Callable, d: Experiment, lam: float) -> Tensor:
+    """The paper's release: the Newton estimate, projected, with the released code's noise."""
+    step = newton_update(d.F, d.w, d.forget, lam=lam, solver=partial(solver, d))
+    estimate = project(step, d.pair.C)
+    return estimate + sample_noise(estimate, SIGMA, seed_of("noise", d.seed))
+
+
+def solve_by_cg(
+    d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float, tol: float = 1e-2
+) -> Solution:
+    """At most 16 steps of conjugate gradient, on the sample that both solvers see."""
+    return conjugate_gradient(hessian_sample(d), w, b, lam=lam, tol=tol, max_steps=CG_STEPS)
+
+
+def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
+    """LiSSA with the paper's chains and batches, and as many steps as a tenth of training pays."""
+    steps = max(CHAINS, min(LISSA_STEPS, allowance(d) // (CHAINS * BATCH)))
+    return lissa(
+        hessian_sample(d), w, b, lam=lam, scale=SCALE_MARGIN * largest_curvature(d) + lam,
+        steps=steps, chains=CHAINS, batch_size=BATCH, checks=1,
+        generator=generator("hessian", d.seed),
+    )  # fmt: skip
+
+
+def largest_curvature(d: Experiment) -> float:
+    """The largest of eight minibatch curvatures at w, which sets LiSSA's scale: prepared once.
+
+    It depends on w alone, not on the request, so it can be had when training ends.
+    """
+
+    def measure() -> tuple[dict[str, Tensor], dict]:
+        g = generator("curvature", d.seed)
+        sampled = minibatch_curvature(d.F, d.w, BATCH, batches=8, iterations=8, generator=g)
+        return {}, {"curvature": float(sampled.max())}
+
+    return load_or_make("curvature", d.identity, measure, sources=SOURCES).info["curvature"]
+
+
+def allowance(d: Experiment) -> int:
+    """Sample gradients that a tenth of training takes."""
+    return d.pair.epochs * d.F_r.n // TENTH
+
+
+def hessian_sample(d: Experiment) -> Objective:
+    """The fixed sample of retained images for the Hessian: 16 products on it are the allowance."""
+    size = min(d.F_r.n, max(32, allowance(d) // CG_STEPS))
+    return d.F_r.only(torch.randperm(d.F_r.n, generator=generator("look", d.seed))[:size])
+
+
+def _rates(*factors: float) -> Callable[[Pair], tuple[float, ...]]:
+    return lambda pair: tuple(factor * pair.lr for factor in factors)
+
+
+def _dampings(pair: Pair) -> tuple[float, ...]:
+    return tuple(factor * pair.lam for factor in (100.0, 10.0, 3.0, 1.0))
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("certified (CG)", "lam", _dampings, partial(_certified, solve_by_cg)),
+        Method("certified (LiSSA)", "lam", _dampings, partial(_certified, solve_by_lissa)),
+        Method("fine-tuning", "lr", _rates(0.3, 1, 3, 10), _fine_tuning),
+        Method("negative gradient", "lr", _rates(0.03, 0.1, 0.3, 1), _negative_gradient),
+        Method("NegGrad+", "alpha", lambda pair: (0.999, 0.99, 0.95, 0.8), _neggrad_plus),
+        Method("Fisher forgetting", "alpha", lambda pair: (3e-4, 1e-3, 3e-3, 1e-2), _fisher),
+        Method("L-CODEC", "lam", _dampings, _lcodec),
+    )
+}
+REFERENCES = ("trained", "retrained", "elsewhere", "warm")
+
+
+# ---- running them ----------------------------------------------------------------------------
+
+
+def contender(d: Experiment, name: str, setting: float | None = None) -> Contender:
+    """The method of that name at a setting, or one of REFERENCES; made once, then kept.
+
+    Raises NegativeCurvatureError or DivergenceError where the method refuses the setting; that it
+    did is kept too.
+    """
+    key = {**d.identity, "without": d.forget.tolist(), "name": name, "setting": setting}
+    kept = load_or_make("contenders", key, lambda: _made(d, name, setting), sources=SOURCES)
+    if "refused" in kept.info:
+        raise REFUSALS[kept.info["refused"]](kept.info["why"])
+    return Contender(kept.tensors["w"], kept.info["scores"], kept.info["seconds"])
+
+
+REFUSALS = {error.__name__: error for error in (NegativeCurvatureError, DivergenceError)}
+
+
+def _made(d: Experiment, name: str, setting: float | None) -> tuple[dict[str, Tensor], dict]:
+    if name in REFERENCES:
+        run = getattr(d, name)
+        return {"w": run.w}, {"scores": scores(d, run.w), "seconds": run.seconds}
+    try:
+        w, seconds = timed(d, name, setting)
+    except tuple(REFUSALS.values()) as error:
+        return {}, {"refused": type(error).__name__, "why": str(error)}
+    return {"w": w}, {"scores": scores(d, w), "seconds": seconds}
+
+
+def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
+    """The method's w and its seconds; the trained model and LiSSA's scale are there beforehand."""
+    largest_curvature(d)
+    started = time.perf_counter()
+    w = METHODS[name].run(d, setting)
+    return w, time.perf_counter() - started
+
+
+def scores(d: Experiment, w: Tensor) -> dict[str, float]:
+    """Accuracy on the forgotten, on at most 2,000 of the retained, and on the test images."""
+    retained = d.F_r.only(range(min(d.F_r.n, LARGEST_TRAINED_SET)))
+    sets = {"forgotten": d.F_u, "retained": retained, "test": d.F_test}
+    return {name: accuracy(judged(d, F, w), w) for name, F in sets.items()}
+
+
+def judged(d: Experiment, F: Objective, w: Tensor) -> Objective:
+    """F as w would be published: with BatchNorm, buffers recomputed on the retained images."""
+    if not batchnorm.layers(F.model):
+        return F
+    return F.with_buffers(batchnorm.recomputed_buffers(d.F_r, w))
+
+
+def tune(pair: Pair, method: Method) -> Tuned:
+    """The setting with the largest Tug-of-War on held-out training images; ties to the mildest."""
+    d = Experiment(pair, TUNING_SEED, tuning=True)
+    reference, trials = contender(d, "retrained").scores, []
+    for setting in method.settings(pair):
+        try:
+            found = {"ToW": tug_of_war(contender(d, method.name, setting).scores, reference)}
+        except tuple(REFUSALS.values()) as refusal:
+            found = {"refused": str(refusal)}
+        trials.append({"setting": setting, **found})
+    best = max(trials, key=lambda trial: trial.get("ToW", -1.0))
+    return Tuned(best["setting"], trials)
+
+
+def field(pair: Pair, seed: int) -> dict[str, Contender]:
+    """All references and tuned methods at one seed, by name."""
+    d = Experiment(pair, seed)
+    references = {name: contender(d, name) for name in REFERENCES}
+    return references | {
+        name: contender(d, name, tune(pair, method).setting) for name, method in METHODS.items()
+    }
