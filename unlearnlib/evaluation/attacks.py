@@ -134,23 +134,24 @@ def strength(runs: Sequence[Scores], seed: int = 0) -> dict[str, dict[str, float
 
 def _resampled(run: Scores, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Each metric on the scores themselves, then on RESAMPLES bootstrap samples of them."""
-    rows = [_metrics(run.members, run.unseen, run.threshold)]
-    for _ in range(RESAMPLES):
-        members = rng.choice(run.members, len(run.members))
-        unseen = rng.choice(run.unseen, len(run.unseen))
-        rows.append(_metrics(members, unseen, run.threshold))
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    drawn = [
+        np.vstack([scores, rng.choice(scores, (RESAMPLES, len(scores)))])
+        for scores in (run.members, run.unseen)
+    ]
+    return _metrics(*drawn, run.threshold)
 
 
-def _metrics(members: np.ndarray, unseen: np.ndarray, threshold: float) -> dict[str, float]:
-    n, m = len(members), len(unseen)
-    ranks = rankdata(np.concatenate([members, unseen]))[:n]
-    allowed = int(LOW_FPR * m)  # false positives
-    cut = np.partition(unseen, m - 1 - allowed)[m - 1 - allowed]
+def _metrics(members: np.ndarray, unseen: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
+    """Each metric of every row: members (k, n), unseen (k, m)."""
+    n, m = members.shape[1], unseen.shape[1]
+    ranks = rankdata(np.hstack([members, unseen]), axis=1)[:, :n]
+    last = m - 1 - int(LOW_FPR * m)  # those above it are the false positives allowed
+    cut = np.partition(unseen, last, axis=1)[:, [last]]
+    right = np.mean(members > threshold, axis=1) + np.mean(unseen <= threshold, axis=1)
     return {
-        "accuracy": float(np.mean(members > threshold) + np.mean(unseen <= threshold)) / 2,
-        "AUC": float((ranks.sum() - n * (n + 1) / 2) / (n * m)),
-        "TPR at 1% FPR": float(np.mean(members > cut)),
+        "accuracy": right / 2,
+        "AUC": (ranks.sum(1) - n * (n + 1) / 2) / (n * m),
+        "TPR at 1% FPR": np.mean(members > cut, axis=1),
     }
 
 

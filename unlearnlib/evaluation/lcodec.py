@@ -119,7 +119,8 @@ def foci(
     selected: list[int] = []
     within = torch.zeros(len(z), len(z), dtype=z.dtype)
     while left and len(selected) < most:
-        gains = [_codec(y, within if selected else None, within + _squares(z[:, k])) for k in left]
+        gain = _Codec(y, within if selected else None)
+        gains = [gain(within + _squares(z[:, k])) for k in left]
         best = int(np.argmax(gains))
         if selected and gains[best] <= 0:
             break
@@ -138,19 +139,25 @@ def codec(y: np.ndarray, z: np.ndarray, x: np.ndarray | None = None) -> float:
     1 where the denominator is 0, as in the authors' FOCI package.
     """
     given = None if x is None else _all_squares(x)
-    return _codec(y, given, _all_squares(z) + (0 if given is None else given))
+    return _Codec(y, given)(_all_squares(z) + (0 if given is None else given))
 
 
-def _codec(y: np.ndarray, given: Tensor | None, both: Tensor) -> float:
-    n, R = len(y), rankdata(y, method="max")
-    at_M = np.minimum(R, R[_nearest(both)])
-    if given is None:
-        L = rankdata(-y, method="max")
-        above, below = (n * at_M - L**2).sum(), (L * (n - L)).sum()
-    else:
-        at_N = np.minimum(R, R[_nearest(given)])
-        above, below = (at_M - at_N).sum(), (R - at_N).sum()
-    return float(above / below) if below else 1.0
+class _Codec:
+    """CODEC of y and x, given by its squared distances, as a function of those of (x, z)."""
+
+    def __init__(self, y: np.ndarray, given: Tensor | None):
+        n, self.R = len(y), rankdata(y, method="max")
+        if given is None:
+            L = rankdata(-y, method="max")
+            self.weight, self.offset, self.below = n, (L**2).sum(), (L * (n - L)).sum()
+        else:
+            at_N = np.minimum(self.R, self.R[_nearest(given)])
+            self.weight, self.offset, self.below = 1, at_N.sum(), (self.R - at_N).sum()
+
+    def __call__(self, both: Tensor) -> float:
+        at_M = np.minimum(self.R, self.R[_nearest(both)])
+        above = self.weight * at_M.sum() - self.offset
+        return float(above / self.below) if self.below else 1.0
 
 
 def _squares(column: Tensor) -> Tensor:

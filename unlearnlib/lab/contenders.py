@@ -42,6 +42,7 @@ from .store import load_or_make
 TUNING_SEED = 1000  # of no profile
 TENTH = 10
 CG_STEPS = 16
+FISHER_SAMPLES = 1000
 CHAINS, BATCH = 10, 10  # released code default
 LISSA_STEPS = 1000  # released code default, and the most that is run
 SIGMA = 1e-3  # the noise of a certified release: released code default
@@ -116,8 +117,10 @@ def _neggrad_plus(d: Experiment, alpha: float) -> Tensor:
 
 
 def _fisher(d: Experiment, alpha: float) -> Tensor:
-    g = generator("Fisher", d.seed)
-    return fisher_forgetting(d.F, d.w, d.forget, alpha=alpha, C=d.pair.C, generator=g)
+    samples, g = min(FISHER_SAMPLES, allowance(d)), generator("Fisher", d.seed)
+    return fisher_forgetting(
+        d.F, d.w, d.forget, alpha=alpha, C=d.pair.C, samples=samples, generator=g
+    )
 
 
 def _lcodec(d: Experiment, lam: float) -> Tensor:
@@ -143,7 +146,7 @@ def solve_by_cg(
 
 def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
     """LiSSA with the paper's chains and batches, and as many steps as a tenth of training pays."""
-    steps = max(CHAINS, min(LISSA_STEPS, allowance(d) // (CHAINS * BATCH)))
+    steps = max(1, min(LISSA_STEPS, allowance(d) // (CHAINS * BATCH)))
     return lissa(
         hessian_sample(d), w, b, lam=lam, scale=SCALE_MARGIN * largest_curvature(d) + lam,
         steps=steps, chains=CHAINS, batch_size=BATCH, checks=1,
@@ -167,12 +170,12 @@ def largest_curvature(d: Experiment) -> float:
 
 def allowance(d: Experiment) -> int:
     """Sample gradients that a tenth of training takes."""
-    return d.pair.epochs * d.F_r.n // TENTH
+    return max(1, d.pair.epochs * d.F_r.n // TENTH)
 
 
 def hessian_sample(d: Experiment) -> Objective:
     """The fixed sample of retained images for the Hessian: 16 products on it are the allowance."""
-    size = min(d.F_r.n, max(32, allowance(d) // CG_STEPS))
+    size = min(d.F_r.n, max(BATCH, allowance(d) // CG_STEPS))
     return d.F_r.only(torch.randperm(d.F_r.n, generator=generator("look", d.seed))[:size])
 
 

@@ -32,6 +32,15 @@ COLOURS = {
     "Adam": "#56B4E9",
     "Adam, cosine": "#332288",
     "SGD": "#882255",
+    "certified (CG)": "#E69F00",  # as the solver
+    "certified (LiSSA)": "#009E73",
+    "fine-tuning": "#999933",
+    "negative gradient": "#AA4499",
+    "NegGrad+": "#CC6677",
+    "Fisher forgetting": "#117733",
+    "L-CODEC": "#88CCEE",
+    "elsewhere": "#0072B2",  # retrained as well
+    "warm": "#44AA99",
 }
 MARKERS = {
     "trained": "s",
@@ -44,7 +53,17 @@ MARKERS = {
     "Adam": "v",
     "Adam, cosine": "^",
     "SGD": "o",
+    "certified (CG)": "^",
+    "certified (LiSSA)": "o",
+    "fine-tuning": "P",
+    "negative gradient": "v",
+    "NegGrad+": "<",
+    "Fisher forgetting": ">",
+    "L-CODEC": "h",
+    "elsewhere": "D",
+    "warm": "d",
 }
+LABELS = {"elsewhere": "retrained, another seed", "warm": "trained on to the bottom"}
 DPI = 110
 
 
@@ -83,6 +102,14 @@ def save(fig: Figure, results: Saved, name: str) -> Figure:
     write_whole(path, png.getvalue())
     plt.close(fig)
     return fig
+
+
+def by_method(ax: Axes, methods: list[str], labelled: bool = True) -> dict[str, int]:
+    """One line a method, the first on top; the place of each."""
+    names = [LABELS.get(name, name) for name in methods]
+    ax.set_yticks(range(len(methods)), names if labelled else [""] * len(methods), fontsize=9)
+    ax.set_ylim(len(methods) - 0.4, -0.6)
+    return {name: place for place, name in enumerate(methods)}
 
 
 def headline(fig: Figure, text: str) -> None:

@@ -1,0 +1,129 @@
+"""The figures of 06_efficiency."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ...card import number
+from ..results import Saved
+from ..timing import Cost
+from . import COLOURS, MARKERS, by_method, canvas, headline
+
+PAIR_COLOURS = {"mlp_mnist": "#000000", "allcnn_cifar10": "#D55E00", "resnet18_svhn": "#0072B2"}
+PAIR_NAMES = {"mlp_mnist": "MLP", "allcnn_cifar10": "AllCNN", "resnet18_svhn": "ResNet-18"}
+
+
+def plateaus(results: Saved) -> Figure:
+    """Validation accuracy of retraining by epoch, and where it is taken to be done."""
+    fig, axes = canvas(3, width=4.4, height=3.2)
+    curves, needed = results.table("validation"), results.table("retraining").set_index("pair")
+    for ax, pair in zip(axes, needed.index, strict=True):
+        own = curves[curves.pair == pair]
+        epochs = needed.loc[pair, "epochs needed"]
+        ax.plot(own.epoch, 100 * own.accuracy, color=COLOURS["retrained"], marker="D", ms=3)
+        ax.axvline(epochs, color="#000000", ls="--", lw=1)
+        ax.set(xlabel="epoch", ylabel="validation accuracy, %")
+        ax.set_title(f"{_title(results, pair)}\ndone after {epochs} of {len(own)}", fontsize=9)
+    headline(fig, "retraining is charged up to the dashed epoch, one seed")
+    return fig
+
+
+def seconds(results: Saved) -> Figure:
+    """Seconds of each method beside retraining, and how many times faster it is."""
+    fig, axes = canvas(3, width=4.6, height=4.0)
+    table, needed = results.table("seconds"), results.table("retraining").set_index("pair")
+    methods = list(table.method.unique())
+    for i, (ax, pair) in enumerate(zip(axes, needed.index, strict=True)):
+        own = table[table.pair == pair].set_index("method").seconds
+        retraining = needed.loc[pair, "seconds"]
+        places = by_method(ax, methods, labelled=i == 0)
+        for name, place in places.items():
+            if name not in own:
+                continue
+            ax.barh(place, own[name], color=COLOURS[name], height=0.6)
+            ax.text(own[name] * 1.1, place, f"{number(retraining / own[name])}x", va="center",
+                    fontsize=8)  # fmt: skip
+        ax.axvline(retraining, color=COLOURS["retrained"], lw=2)
+        ax.set(xscale="log", xlabel="seconds")
+        ax.set_xlim(min(own.min(), retraining) / 3, max(own.max(), retraining) * 6)
+        ax.set_title(f"{_title(results, pair)}\nretraining (line): {number(retraining)} s",
+                     fontsize=9)  # fmt: skip
+        ax.grid(axis="y", visible=False)
+    headline(fig, "x: times faster than retraining; medians, quiet machine, one seed")
+    return fig
+
+
+def exact(results: Saved) -> Figure:
+    """The dense Hessian against the solvers by n: measured (dots), extrapolated (dashed)."""
+    fig, (ax,) = canvas(width=7.0, height=4.0)
+    table = results.table("exact")
+    facts = results.numbers["exact facts"]["value"]
+    slope, offset, full = facts["slope"], facts["offset"], facts["n"]
+    n = np.geomspace(table.n.min(), full, 60)
+    black = COLOURS["dense solve"]
+    ax.plot(n, slope * n + offset, color=black, ls="--", label="dense solve, extrapolated in n")
+    ax.scatter(table.n, table.seconds, color=black, marker="X", s=40, zorder=3,
+               label="dense solve, measured")  # fmt: skip
+    for name in ("LiSSA", "conjugate gradient"):
+        ax.scatter(full, facts[name], color=COLOURS[name], marker=MARKERS[name], s=60, zorder=3,
+                   label=name)  # fmt: skip
+        ax.annotate(f"{number((slope * full + offset) / facts[name])}x", (full, facts[name]),
+                    xytext=(-8, 0), textcoords="offset points", ha="right", fontsize=9,
+                    color=COLOURS[name])  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="samples n", ylabel="seconds")
+    ax.set_title(f"{_title(results, 'mlp_mnist')}; MLP with p = {facts['p']:,} weights")
+    ax.legend(fontsize=8)
+    return fig
+
+
+def growth(results: Saved) -> Figure:
+    """Seconds against samples, weights and steps, with slope-1 guides."""
+    fig, axes = canvas(3, width=4.4, height=3.6)
+    table = results.table("growth")
+    for ax, (what, label) in zip(
+        axes, (("n", "samples n"), ("p", "weights p"), ("s", "steps s (CG: products)")), strict=True
+    ):
+        own = table[table.varied == what]
+        for name in own.solver.unique():
+            some = own[own.solver == name]
+            ax.plot(some["at"], some.seconds, color=COLOURS[name], marker=MARKERS[name], label=name)
+            guide = some.seconds.iloc[-1] * some["at"] / some["at"].iloc[-1]
+            ax.plot(some["at"], guide, color=COLOURS[name], ls=":", lw=1)
+        ax.set(xscale="log", yscale="log", xlabel=label, ylabel="seconds")
+        ax.legend(fontsize=8)
+    headline(fig, f"{_title(results, 'mlp_mnist')}; MLP, medians of 3; dotted: proportional")
+    return fig
+
+
+def speed_up(results: Saved) -> Figure:
+    """The formula with measured constants: times faster than retraining, by n."""
+    fig, (ax,) = canvas(width=7.5, height=4.2)
+    n = np.geomspace(500, 1e6, 200)
+    at_paper = results.numbers["paper's setting"]["value"]
+    for row in results.table("costs").itertuples():
+        cost = Cost(row.gradient, row.product, row.whole_gradient)
+        setting = {name: at_paper[name] for name in ("epochs", "steps", "chains", "batch_size")}
+        colour = PAIR_COLOURS[row.pair]
+        curve = [cost.speed_up(k, **setting) for k in n]
+        ax.plot(
+            n, curve, color=colour, label=f"{PAIR_NAMES[row.pair]}: {_title(results, row.pair)}"
+        )
+        size = at_paper["n"][row.pair]
+        ax.scatter(size, cost.speed_up(size, **setting), color=colour, s=50, zorder=3)
+    ax.axhline(10, color="#999999", ls="--", lw=1)
+    ax.text(520, 11, "the paper's 10x", fontsize=8, color="#777777")
+    ax.axhline(1, color="#999999", lw=0.8)
+    ax.set(xscale="log", yscale="log", xlabel="training samples n", ylabel="times faster")
+    ax.set_title(
+        f"{at_paper['epochs']} epochs against {at_paper['chains']} chains of "
+        f"{at_paper['steps']:,} steps, batches of {at_paper['batch_size']}; dots: the paper's n"
+    )
+    ax.legend(fontsize=7, loc="lower right")
+    return fig
+
+
+def _title(results: Saved, pair: str) -> str:
+    return results.numbers["titles"]["value"][pair].replace(
+        ", standing in for", ",\nstanding in for"
+    )
