@@ -46,7 +46,7 @@ def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypa
     monkeypatch.setattr(data, "load", load)
     wanted = replace(SMALL, dataset="mnist", stand_in="mnist5k", train=0, test=0, forget=1000)
     digits = Experiment(wanted, 0)
-    with pytest.warns(UserWarning, match="MNIST is not here. mnist5k stands in"):
+    with pytest.warns(UserWarning, match="mnist can't be had, and mnist5k stands in"):
         assert digits.title.endswith("standing in for MNIST")
     assert len(digits.forget) == 4000 // 60
     with pytest.raises(DataError, match="not here"):

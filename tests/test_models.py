@@ -62,8 +62,7 @@ def hidden_sizes(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "norm", "full"),
-    [("mlp", "none", [32, 32]), ("allcnn", "group", [96] * 2 + [192] * 6)],
+    ("name", "norm", "full"), [("mlp", "none", [32, 32]), ("allcnn", "group", [96] * 2 + [192] * 6)]
 )
 @pytest.mark.parametrize("width", [0.25, 0.5, 1.0, 1.25])
 def test_width_scales_every_hidden_size(name, norm, full, width):
@@ -123,9 +122,7 @@ def test_the_seed_decides_the_weights_and_leaves_the_global_state_alone():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_reaches_every_model(activation):
     for name, in_shape, norm in TINY:
-        model = build(
-            name, in_shape=in_shape, width=0.1, norm=norm, activation=activation, seed=0
-        )
+        model = build(name, in_shape=in_shape, width=0.1, norm=norm, activation=activation, seed=0)
         assert any(isinstance(module, ACTIVATIONS[activation]) for module in model.modules())
         assert model(torch.ones(2, *in_shape)).shape == (2, 10)
 
@@ -166,9 +163,7 @@ def test_backward_over_backward_is_forward_over_backward(name, in_shape, norm):
     x = torch.rand(3, *in_shape, generator=random, dtype=torch.float64)
     y = torch.tensor([0, 1, 2])
     w = {key: p.detach() for key, p in model.named_parameters()}
-    v = {
-        key: torch.randn(p.shape, generator=random, dtype=torch.float64) for key, p in w.items()
-    }
+    v = {key: torch.randn(p.shape, generator=random, dtype=torch.float64) for key, p in w.items()}
 
     def loss(w):
         return nn.functional.cross_entropy(functional_call(model, w, (x,)), y)

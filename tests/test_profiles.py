@@ -60,11 +60,21 @@ def test_small_profiles_need_no_network(name):
         assert pair.dataset in ("mnist5k", "mnistm") and pair.stand_in == ""
 
 
-def test_one_in_sixty_is_forgotten():
+def test_one_in_sixty_is_forgotten_and_one_in_twenty_of_few():
     everything = {"mnist": 60_000, "mnist5k": 4_000}
     for name in ("smoke", "quick", "laptop"):
         for pair in profiles.load(name).pairs.values():
-            assert pair.forget == round((pair.train or everything[pair.dataset]) / 60)
+            share = 60 if pair.model == "mlp" else 20
+            assert pair.forget == round((pair.train or everything[pair.dataset]) / share)
+
+
+def test_every_notebook_has_its_minutes_in_every_profile():
+    notebooks = (profiles.FOLDER.parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb")
+    named = sorted(path.stem for path in notebooks)
+    for name in profiles.names():
+        minutes = profiles.load(name).minutes
+        assert list(minutes) == named and min(minutes.values()) > 0
+    assert sum(profiles.load("quick").minutes.values()) <= 10
 
 
 def test_certificates_for_the_cnns_have_no_batch_statistics():

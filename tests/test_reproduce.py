@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,7 @@ import papermill
 import psutil
 import pytest
 
-from unlearnlib.lab import reproduce
+from unlearnlib.lab import profiles, reproduce
 from unlearnlib.lab.heartbeat import Heartbeat
 from unlearnlib.lab.store import repository_root
 
@@ -168,7 +169,7 @@ def test_a_later_failure_takes_the_stamp_but_not_the_minutes(place, runs, capfd)
     place.write("00_first")
     capfd.readouterr()
     assert place.run() == 0 and len(runs) == 3
-    assert "the last time" in capfd.readouterr().err
+    assert "starts, 2 cells, about" in capfd.readouterr().err
     assert place.kept() == ["00_first.ipynb", "00_first.json"]
 
 
@@ -258,8 +259,8 @@ def wait_for(path: Path, run):
 
 
 def test_the_heartbeat_says_where_and_how_long():
-    def line(minutes, earlier):
-        heartbeat = Heartbeat("[2/3] 01_norm", cells=20, earlier=earlier)
+    def line(minutes, expected, later=0.0):
+        heartbeat = Heartbeat("[2/3] 01_norm", cells=20, expected=expected, later=later)
         heartbeat.began -= 60 * minutes
         for _ in range(7):
             heartbeat.next_cell(cell=None, cell_index=0)
@@ -268,4 +269,22 @@ def test_the_heartbeat_says_where_and_how_long():
     assert line(1.3, None) == "[2/3] 01_norm: cell 7 of 20, 1.3 min so far"
     assert line(1.3, 3.3) == "[2/3] 01_norm: cell 7 of 20, 1.3 min so far, about 2.0 min left"
     assert line(0.5, 1.0) == "[2/3] 01_norm: cell 7 of 20, 30 s so far, about 30 s left"
-    assert line(3, 2).endswith("3.0 min so far, longer than the 2.0 min of the last run")
+    assert line(3, 2).endswith("3.0 min so far, longer than the 2.0 min expected")
+    assert line(1.3, 3.3, later=7).endswith("about 2.0 min left (all: 9.0 min)")
+    assert line(3, 2, later=7).endswith("longer than the 2.0 min expected (all: 7.0 min)")
+
+
+def test_the_time_left_is_planned_before_it_is_known(place, runs, monkeypatch, capfd):
+    plan = replace(profiles.load("smoke"), minutes={"00_first": 3.0, "01_second": 4.0})
+    monkeypatch.setattr(profiles, "load", lambda *_: plan)
+    began = []
+    monkeypatch.setattr(
+        reproduce, "Heartbeat", lambda *a, **k: began.append(k) or Heartbeat(*a, **k)
+    )
+    for name in ("00_first", "01_second", "02_own"):
+        place.write(name, SAVE.format(name=name))
+    assert place.run() == 0
+    assert [(k["expected"], k["later"]) for k in began] == [(3.0, 4.0), (4.0, 0.0), (None, 0.0)]
+    place.write("00_first", "1 + 1", SAVE.format(name="00_first"))
+    assert place.run() == 0
+    assert began[-1]["expected"] < 1 and began[-1]["later"] == 0  # measured; the others are done

@@ -27,10 +27,14 @@ def duration(minutes: float) -> str:
 
 
 class Heartbeat:
-    """Says where a notebook is: each second on a terminal, else every 20 seconds."""
+    """Says where a notebook is: each second on a terminal, else every 20 seconds.
 
-    def __init__(self, head: str, cells: int, earlier: float | None):
-        self.head, self.cells, self.earlier = head, cells, earlier
+    expected   minutes it should take, None where nobody knows
+    later      minutes that the notebooks after it should take together
+    """
+
+    def __init__(self, head: str, cells: int, expected: float | None, later: float = 0.0):
+        self.head, self.cells, self.expected, self.later = head, cells, expected, later
         self.cell = 0
         self.began = time.monotonic()
 
@@ -39,20 +43,22 @@ class Heartbeat:
         self.cell += 1
 
     def line(self) -> str:
-        """Such as "[2/3] 01_norm: cell 7 of 20, 1.3 min so far, about 2.0 min left"."""
+        """Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)"."""
         spent = since(self.began)
         said = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
-        if self.earlier is None:
+        if self.expected is None:
             return said
-        if spent > self.earlier:
-            return f"{said}, longer than the {duration(self.earlier)} of the last run"
-        return f"{said}, about {duration(self.earlier - spent)} left"
+        left = max(0.0, self.expected - spent)
+        said += f", about {duration(left)} left" if left else (
+            f", longer than the {duration(self.expected)} expected"
+        )  # fmt: skip
+        return f"{said} (all: {duration(left + self.later)})" if self.later else said
 
     @contextmanager
     def beating(self) -> Iterator[None]:
         stop = threading.Event()
         thread = threading.Thread(target=self._beat, args=[stop], daemon=True)
-        expected = f", {duration(self.earlier)} the last time" if self.earlier else ""
+        expected = f", about {duration(self.expected)}" if self.expected else ""
         say(f"{self.head}: starts, {self.cells} cells{expected}")
         thread.start()
         try:

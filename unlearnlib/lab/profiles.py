@@ -80,11 +80,13 @@ class Profile:
     """A profile: its name, one line about it, the three pairs, and why it was chosen.
 
     `pairs` gives the three by name; `profile.mlp_mnist` is the same object as
-    `profile.pairs["mlp_mnist"]`.
+    `profile.pairs["mlp_mnist"]`. `minutes` is what each notebook is allowed on two CPU cores, run
+    in order from an empty cache: the plan that the sizes were chosen by.
     """
 
     name: str
     about: str
+    minutes: dict[str, float]
     mlp_mnist: Pair
     allcnn_cifar10: Pair
     resnet18_svhn: Pair
@@ -126,11 +128,14 @@ def read(path: Path, reason: str) -> Profile:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name} is not TOML: {error}") from error
-    _same_keys(path.name, table, {"name": str, "about": str} | dict.fromkeys(PAIRS, dict))
+    tables = dict.fromkeys(("minutes", *PAIRS), dict)
+    _same_keys(path.name, table, {"name": str, "about": str} | tables)
     if table["name"] != path.stem:
         raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
     pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS}
-    return Profile(name=table["name"], about=table["about"], reason=reason, **pairs)
+    _same_keys(f"{path.name} [minutes]", table["minutes"], dict.fromkeys(table["minutes"], float))
+    minutes = {notebook: float(value) for notebook, value in table["minutes"].items()}
+    return Profile(table["name"], table["about"], minutes, reason=reason, **pairs)
 
 
 def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:

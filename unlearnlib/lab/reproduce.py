@@ -92,7 +92,8 @@ def main(argv: list[str] | None = None) -> int:
 def _make_all(jobs: list[Job]) -> int:
     failed, began = [], time.monotonic()
     for number, job in enumerate(jobs, 1):
-        if not _make(job, f"[{number}/{len(jobs)}] {job.name}", began):
+        later = sum(map(_minutes_to_come, jobs[number:]))
+        if not _make(job, f"[{number}/{len(jobs)}] {job.name}", began, later):
             failed.append(job.name)
     if failed:
         say(f"{len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
@@ -163,7 +164,7 @@ def _check_parameters(notebook: Path, given: dict[str, Any]) -> None:
         )
 
 
-def _make(job: Job, head: str, all_began: float) -> bool:
+def _make(job: Job, head: str, all_began: float, later: float) -> bool:
     """Bring one notebook up to date; False when it failed."""
     digest = _digest(job.notebook)
     if _is_current(job, digest):
@@ -171,7 +172,7 @@ def _make(job: Job, head: str, all_began: float) -> bool:
         return True
     began = time.monotonic()
     try:
-        _run(job, head)
+        _run(job, head, later)
     except Exception as error:  # whatever a notebook can raise, the others still have their turn
         say(f"{head}: FAILED after {duration(since(began))}\n{error}")
         say(f"{head}: " + (f"read {job.failed}" if job.failed.exists() else "it left no notebook"))
@@ -202,21 +203,28 @@ def _is_current(job: Job, digest: str) -> bool:
     return json.loads(job.stamp.read_text(encoding="utf-8"))["digest"] == digest
 
 
-def _earlier_minutes(job: Job) -> float | None:
+def _expected_minutes(job: Job) -> float | None:
+    """What the last run took, else what the profile plans; None for a notebook of your own."""
     for path in (job.stamp, job.old_stamp):
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))["minutes"]
-    return None
+    return profiles.load(job.profile).minutes.get(job.name)
 
 
-def _run(job: Job, head: str) -> None:
+def _minutes_to_come(job: Job) -> float:
+    """Minutes that this notebook will still take: none if it is up to date."""
+    return 0.0 if _is_current(job, _digest(job.notebook)) else _expected_minutes(job) or 0.0
+
+
+def _run(job: Job, head: str, later: float) -> None:
     """Execute under a temporary name, then move: to its place, or aside when it failed."""
     cells = nbformat.read(job.notebook, as_version=4).cells
     heartbeat = Heartbeat(
         head,
         # One more than there are, for the cell in which papermill puts the parameters.
         cells=1 + sum(cell.cell_type == "code" and cell.source.strip() != "" for cell in cells),
-        earlier=_earlier_minutes(job),
+        expected=_expected_minutes(job),
+        later=later,
     )
     if job.stamp.exists():  # from here on its figures are being rewritten
         os.replace(job.stamp, job.old_stamp)
