@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from unlearnlib.errors import DataError
+from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.lab import data, experiments, profiles
-from unlearnlib.lab.experiments import Experiment, accuracy, generator
+from unlearnlib.lab.experiments import Experiment, generator
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +67,39 @@ def test_purposes_share_no_random_numbers():
 
     assert draw("forget", 0) == draw("forget", 0)
     assert len({tuple(draw(p, s)) for p in ("forget", "batches") for s in (0, 1)}) == 4
+
+
+def test_tuning_meets_no_test_image():
+    """A fifth of the training images stand in for them, and are not trained on."""
+    whole, part = Experiment(SMALL, 0).images, Experiment(SMALL, 0, tuning=True).images
+
+    def rows(x):
+        return {row.numpy().tobytes() for row in x}
+
+    assert len(part.x_test) == len(whole.x_train) // 5
+    assert rows(part.x_train) | rows(part.x_test) == rows(whole.x_train)
+    assert not rows(part.x_train) & rows(part.x_test)
+    assert not rows(part.x_test) & rows(whole.x_test)
+    assert part.y_test.bincount().tolist() == pytest.approx(
+        (whole.y_train.bincount() / 5).tolist(), abs=1
+    )
+
+
+def test_tuning_watches_the_validation_accuracy():
+    d = Experiment(replace(SMALL, epochs=2), 0, tuning=True)
+    found = [epoch["validation"] for epoch in d.retrained.history]
+    assert len(found) == 2 and found[-1] == accuracy(d.F_test, d.retrained.w)
+    assert "validation" not in Experiment(replace(SMALL, epochs=2), 0).trained.history[0]
+
+
+def test_the_four_references_are_four_models():
+    d = Experiment(SMALL, 0)
+    assert d.F_u.n + d.F_r.n == d.F.n and d.F_u.n == SMALL.forget
+    runs = {name: getattr(d, name).w for name in ("trained", "retrained", "elsewhere", "warm")}
+    assert len({w.numpy().tobytes() for w in runs.values()}) == 4
+    # another start is further away; training on goes down on the retained images
+    apart = {name: float((w - d.w).norm()) for name, w in runs.items()}
+    assert apart["warm"] < apart["elsewhere"]
+    assert d.F_r.value(d.warm.w) < d.F_r.value(d.w)
+    other = Experiment(SMALL, 1000).F.initial()
+    assert (other != d.F.initial()).any()

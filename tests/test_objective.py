@@ -247,3 +247,12 @@ def test_active_dropout_is_refused_by_name_and_allowed_in_eval_mode(softmax):
         Objective(model, softmax.x, softmax.y)
     F = Objective(model.eval(), softmax.x, softmax.y)
     assert F.value(softmax.w) == pytest.approx(float(softmax.by_hand()(softmax.w)), abs=1e-12)
+
+
+def test_another_loss_keeps_samples_and_regulariser(softmax):
+    F = softmax.objective(weight_decay=0.3)
+    negated = F.only([1, 2]).with_loss(lambda o, y: -F.loss(o, y))
+    data = softmax.data_loss(softmax.w, softmax.x[1:3], softmax.y[1:3])
+    decay = 0.15 * softmax.w.square().sum()
+    assert negated.value(softmax.w) == pytest.approx(float(decay - data))
+    assert F.only([1, 2]).value(softmax.w) == pytest.approx(float(decay + data))

@@ -246,3 +246,17 @@ def test_divergence_is_told_with_a_smaller_rate_that_works(quadratic):
     smaller = float(re.search(r"Try lr = (.*)\.$", str(refusal.value))[1])
     run = projected_sgd(F, quadratic.w, lr=smaller, **settings)
     assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_a_monitor_sees_each_epoch_and_changes_nothing(mlp, rng):
+    F, seen = mlp.objective(), []
+
+    def monitor(w, buffers):
+        seen.append(w)
+        return {"value": F.value(w)}
+
+    settings = dict(epochs=3, lr=0.1, batch_size=8)
+    run = projected_sgd(F, mlp.w, **settings, monitor=monitor, generator=rng(0))
+    assert [epoch["value"] for epoch in run.history] == [F.value(w) for w in seen]
+    assert torch.equal(seen[-1], run.w) and not torch.equal(seen[0], seen[1])
+    assert torch.equal(projected_sgd(F, mlp.w, **settings, generator=rng(0)).w, run.w)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unlearnlib.errors import InputError
-from unlearnlib.lab import store
+from unlearnlib.lab import contenders, store
 from unlearnlib.lab.store import CorruptFile, load_or_make, load_tensors, save_tensors, write_whole
 
 
@@ -134,10 +134,24 @@ def test_kind_source_and_torch_version_are_part_of_the_name(monkeypatch):
     assert len(paths) == 4
 
 
-def test_the_training_sources_exist(monkeypatch):
+def test_further_sources_are_part_of_the_name_of_what_names_them():
+    def paths():
+        store._sources.cache_clear()
+        some = load_or_make("trained", {}, vector), load_or_make("made", {}, vector, ("more.py",))
+        return [kept.path for kept in some]
+
+    (store.PACKAGE / "more.py").write_text("a = 1\n")
+    before = paths()
+    (store.PACKAGE / "more.py").write_text("a = 2\n")
+    after = paths()
+    assert before[0] == after[0] and before[1] != after[1]
+
+
+def test_the_sources_exist(monkeypatch):
     monkeypatch.undo()
-    missing = [s for s in store.TRAINING_SOURCES if not (store.PACKAGE / s).is_file()]
-    assert store.TRAINING_SOURCES and missing == []
+    named = store.TRAINING_SOURCES + contenders.SOURCES
+    missing = [s for s in named if not (store.PACKAGE / s).is_file()]
+    assert len(set(named)) == len(named) and missing == []
 
 
 @pytest.mark.parametrize(

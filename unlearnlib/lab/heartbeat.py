@@ -49,9 +49,10 @@ class Heartbeat:
         if self.expected is None:
             return said
         left = max(0.0, self.expected - spent)
-        said += f", about {duration(left)} left" if left else (
-            f", longer than the {duration(self.expected)} expected"
-        )  # fmt: skip
+        if left:
+            said += f", about {duration(left)} left"
+        else:
+            said += f", longer than the {duration(self.expected)} expected"
         return f"{said} (all: {duration(left + self.later)})" if self.later else said
 
     @contextmanager

@@ -1,0 +1,47 @@
+"""The arithmetic of notebook 06; the clock itself is not tested."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unlearnlib.lab.timing import Cost, dense_seconds, line, plateau, seconds_of
+
+PAPER = dict(epochs=50, steps=1000, chains=10, batch_size=10)
+
+
+def test_retraining_is_done_within_half_a_point_of_its_best():
+    assert plateau([0.5, 0.8, 0.896, 0.9, 0.9]) == 3
+    assert plateau([0.5, 0.8, 0.894, 0.9, 0.85]) == 4
+    assert plateau([0.9]) == 1
+
+
+def test_the_speed_up_by_hand():
+    cost = Cost(gradient=2e-6, product=1e-5, whole_gradient=1e-6)
+    assert cost.retraining(60_000, 50) == pytest.approx(6.0)
+    assert cost.update(60_000, 1000, 10, 10) == pytest.approx(1.0 + 0.06)
+    assert cost.speed_up(60_000, **PAPER) == pytest.approx(6.0 / 1.06)
+
+
+@given(st.floats(1e-7, 1e-2), st.floats(1e-7, 1e-2), st.floats(1e-7, 1e-2))
+def test_the_speed_up_grows_with_n_towards_its_limit(gradient, product, whole):
+    cost = Cost(gradient, product, whole)
+    found = [cost.speed_up(n, **PAPER) for n in (1e2, 1e4, 1e6, 1e15)]
+    assert found == sorted(found)
+    assert found[-1] == pytest.approx(50 * gradient / whole, rel=1e-3)
+
+
+def test_the_median_of_the_clock_ignores_one_slow_run(monkeypatch):
+    clock = iter([0, 1, 10, 110, 200, 202])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    assert seconds_of(lambda: None, times=3) == 2
+
+
+def test_a_line_is_fitted():
+    assert line([1, 2, 3], [5, 7, 9]) == pytest.approx((2, 3))
+
+
+def test_the_dense_way_forms_each_size_and_solves_once(softmax):
+    F = softmax.objective(weight_decay=0.1)
+    forming, solving = dense_seconds(F, softmax.w, torch.ones_like(softmax.w), 1.0, [5, 10])
+    assert len(forming) == 2 and min(*forming, solving) > 0
