@@ -185,6 +185,25 @@ def test_each_value_of_a_profile_has_its_source_beside_it(name):
         assert re.match(r"(paper|released code|a later paper|ours: \w)", source), line
 
 
+def minutes(value):
+    """As the README and the notebooks say it."""
+    return f"{value:g}"
+
+
+def test_the_readme_shows_the_minutes_that_the_profiles_plan():
+    shown = re.search(
+        r"<!-- minutes -->\n(.*?)<!-- /minutes -->", (ROOT / "README.md").read_text(), re.DOTALL
+    ).group(1)
+    names = ["smoke", "quick", "laptop", "paper"]
+    plans = [profiles.load(name).minutes for name in names]
+    table = ["| notebook | " + " | ".join(f"`{name}`" for name in names) + " |", "|---|" + 4 * "---|"]
+    for notebook in plans[0]:
+        cells = [minutes(plan[notebook]) for plan in plans]
+        table.append(f"| {notebook} | " + " | ".join(cells) + " |")
+    table.append("| all | " + " | ".join(minutes(sum(plan.values())) for plan in plans) + " |")
+    assert shown.split("\n") == [*table, ""]
+
+
 # Notebooks
 
 
@@ -218,7 +237,9 @@ def test_it_opens_with_its_title_and_the_time_it_takes(path):
     assert first.cell_type == "markdown"
     assert re.match(r"# \d\d\. \S", first.source)
     assert first.source.split()[1] == path.stem[:2] + "."
-    assert re.search(r"\d+\** (minute|second)", first.source)
+    planned = profiles.load("quick").minutes[path.stem]
+    said = f"About **{minutes(planned)} minute{'' if planned == 1 else 's'}** at `quick`"
+    assert said in first.source
 
 
 @EACH_NOTEBOOK
