@@ -37,11 +37,8 @@ def test_the_objective_it_was_given_is_left_alone(softmax):
     assert F.value(w) == before
 
 
-def test_neggrad_plus_at_one_is_fine_tuning(mlp, rng):
+def test_neggrad_plus_at_one_is_fine_tuning(mlp):
     F, w = mlp.objective(weight_decay=0.1), mlp.w
-    settings = dict(epochs=3, lr=0.1, batch_size=8)
-    both = neggrad_plus(F, w, FORGET, alpha=1.0, **settings, generator=rng(0))
-    # the draws of forgotten samples share the generator, so batches differ; one whole batch a step
     whole = dict(epochs=3, lr=0.1, batch_size=F.n)
     both = neggrad_plus(F, w, FORGET, alpha=1.0, **whole)
     assert torch.allclose(both, fine_tune(F, w, FORGET, **whole))
@@ -75,6 +72,11 @@ def test_neggrad_plus_trades_forgotten_for_retained(mlp, rng):
 def test_an_alpha_that_is_no_share_is_refused(softmax, alpha):
     with pytest.raises(InputError, match=r"alpha is .*in \[0, 1\]"):
         neggrad_plus(softmax.objective(), softmax.w, FORGET, alpha=alpha, **STEP)
+
+
+def test_neggrad_plus_has_no_gradient_to_stop_at(softmax):
+    with pytest.raises(InputError, match="set epochs"):
+        neggrad_plus(softmax.objective(), softmax.w, FORGET, alpha=0.5, until_gradient=1, **STEP)
 
 
 def test_all_stay_in_the_ball(softmax):

@@ -38,10 +38,12 @@ def test_the_fisher_diagonal_is_that_of_gauss_newton(mlp):
 
 
 def test_squares_of_samples_are_not_the_square_of_the_mean(softmax, rng):
-    F = softmax.objective()
-    assert (fisher_diagonal(F, softmax.w, generator=rng(0)) > F.gradient(softmax.w) ** 2).any()
-    one = fisher_diagonal(F, softmax.w, samples=1, generator=rng(0))
-    assert torch.linalg.matrix_rank(one.sqrt()[:12].reshape(3, 4)) == 1  # one outer product
+    """Labels drawn from the model have gradients of mean zero, so the latter is near nothing."""
+    F, draws = softmax.objective(), range(20)
+    found = sum(fisher_diagonal(F, softmax.w, generator=rng(k)).sum() for k in draws) / len(draws)
+    assert torch.isclose(found, exact_diagonal(softmax).sum(), rtol=0.2)
+    # that of a batch's mean would be n times less
+    assert found > F.n / 2 * exact_diagonal(softmax).sum() / F.n
 
 
 def test_chunks_change_nothing(softmax, rng, monkeypatch):

@@ -196,7 +196,10 @@ def test_the_readme_shows_the_minutes_that_the_profiles_plan():
     ).group(1)
     names = ["smoke", "quick", "laptop", "paper"]
     plans = [profiles.load(name).minutes for name in names]
-    table = ["| notebook | " + " | ".join(f"`{name}`" for name in names) + " |", "|---|" + 4 * "---|"]
+    table = [
+        "| notebook | " + " | ".join(f"`{name}`" for name in names) + " |",
+        "|---|" + 4 * "---|",
+    ]
     for notebook in plans[0]:
         cells = [minutes(plan[notebook]) for plan in plans]
         table.append(f"| {notebook} | " + " | ".join(cells) + " |")

@@ -43,5 +43,5 @@ def test_a_line_is_fitted():
 
 def test_the_dense_way_forms_each_size_and_solves_once(softmax):
     F = softmax.objective(weight_decay=0.1)
-    forming, solving = dense_seconds(F, softmax.w, torch.ones_like(softmax.w), 1.0, [5, 10])
+    forming, solving = dense_seconds(F, softmax.w, torch.ones_like(softmax.w), [5, 10])
     assert len(forming) == 2 and min(*forming, solving) > 0

@@ -91,6 +91,7 @@ def attack(attacker: str, members: np.ndarray, unseen: np.ndarray, seed: int) ->
     unseen     (m, k) of samples that no model was trained on, m >= n_u; as many to fit, so that
                fitting is balanced, and all the rest are scored.
 
+    Chen et al. fit on shadow models; an attacker who knows half of the true answers is stronger.
     The released code scores its attack on the rows that it was fitted on, 1,000 against 59,000.
     Raises InputError for fewer than four members or fewer unseen samples than members.
     """

@@ -38,10 +38,12 @@ def negative_gradient(F: Objective, w: Tensor, forget: Indices, **training) -> T
 def neggrad_plus(F: Objective, w: Tensor, forget: Indices, *, alpha: float, **training) -> Tensor:
     """Minimise alpha L(w, D_r) - (1 - alpha) L(w, D_u) + decay: descend on one, climb on the other.
 
-    alpha in [0, 1]; 1 is fine-tuning. An epoch goes once through the retained samples. After
-    Kurmanji, Triantafillou, Hayes and Triantafillou (2023).
+    alpha in [0, 1]; 1 is fine-tuning. An epoch goes once through the retained samples and takes two
+    gradients for each. After Kurmanji, Triantafillou, Hayes and Triantafillou (2023). Raises
+    InputError for `until_gradient`: the forgotten samples are drawn, so there is no one gradient.
     """
     require(0 <= alpha <= 1, f"alpha is {alpha}; it is the retained samples' share, in [0, 1].")
+    require("until_gradient" not in training, "NegGrad+ has no full gradient; set epochs instead.")
     generator = training.get("generator")
     contrast = Contrast(F.without(forget), F.only(forget), alpha, generator)
     return projected_sgd(contrast, w, **training).w
@@ -50,7 +52,8 @@ def neggrad_plus(F: Objective, w: Tensor, forget: Indices, *, alpha: float, **tr
 class Contrast(Objective):
     """alpha L(w, D_r) - (1 - alpha) L(w, D_u) + decay, a batch at a time.
 
-    A batch of retained samples comes with as many forgotten ones behind it, drawn with replacement.
+    A batch of retained samples comes with as many forgotten ones behind it, drawn with replacement;
+    BatchNorm sees both as one batch. For training alone: `value` and `gradient` mean nothing here.
     """
 
     def __init__(

@@ -29,8 +29,9 @@ def fisher_forgetting(
     I_r is the Fisher information of the retained samples, estimated on at most `samples` of them.
     Weights that it does not see are blurred most. The exponent follows from a covariance
     proportional to I^(-1/2): Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net"
-    (2020), equation for quadratic losses. They clip what divides; we add the weight decay, which
-    is the regulariser's part of the same curvature, so that nothing needs clipping.
+    (2020), for quadratic losses. Their released code differs: it clips, averages over each unit's
+    inputs and gives the last layer more. We add the weight decay, the regulariser's part of the
+    same curvature, so that nothing needs clipping, and treat all weights alike.
     """
     require(alpha >= 0, f"alpha is {alpha}; the size of the noise must be >= 0.")
     F_r = F.without(forget)

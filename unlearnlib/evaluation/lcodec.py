@@ -22,7 +22,7 @@ from ..errors import require, require_counts
 from ..objective import Objective
 from ..projected_sgd import project
 
-UNITS = (nn.Linear, nn.modules.conv._ConvNd)
+UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 JITTER = 1e-6  # of a standard deviation: breaks ties between neighbours at random
 
 
@@ -105,8 +105,9 @@ def foci(
     """Columns of `candidates` (n, k) given which y (n,) no longer depends on the others.
 
     Greedy: add the column with the largest CODEC given those already taken, while it is positive,
-    up to `most`. The first is taken whatever its sign. Columns are standardised first, as Azadkia
-    and Chatterjee advise and their code does not; constant ones are no candidates.
+    up to `most`. The first is taken whatever its sign, as in L-CODEC's code; Azadkia and Chatterjee
+    would return nothing. Columns are standardised first, as those advise and that code does not;
+    constant ones are no candidates.
     """
     spread = candidates.std(0)
     require(

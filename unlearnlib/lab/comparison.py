@@ -12,14 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import require_choice
 from ..evaluation import attacks
 from ..evaluation.metrics import distance, tug_of_war
+from ..objective import Objective
 from ..progress import bar
-from .contenders import METHODS, Contender, field, judged, tune
+from .contenders import (
+    METHODS,
+    Contender,
+    as_published,
+    as_trained,
+    estimate,
+    field,
+    solve_by_cg,
+    tune,
+)
 from .experiments import Experiment, generator, seed_of
 from .profiles import Pair
 
-UNSEEN = 2000  # test images that an attack meets, at most: enough for 20 false positives at 1%
+UNSEEN = 2000  # images that an attack is to tell the forgotten ones from, at most
 QUESTIONS = ("unseen", "retained")
 
 
@@ -42,7 +53,8 @@ def scores(pair: Pair) -> list[dict]:
         for name, it in contenders.items():
             gap = abs(it.scores["forgotten"] - reference["forgotten"])
             closeness = {"gap": gap, "ToW": tug_of_war(it.scores, reference)}
-            rows.append({**_whose(d, name), **it.scores, **closeness, "seconds": it.seconds})
+            row = {**_whose(d, name), **it.scores, **closeness, "seconds": it.seconds}
+            rows.append({**row, "setting": it.setting})
     return rows
 
 
@@ -51,10 +63,35 @@ def distances(pair: Pair) -> list[dict]:
     rows = []
     for d, contenders in _fields(pair):
         ends = {"trained": "from trained", "retrained": "same seed", "elsewhere": "another seed",
-                "warm": "bottom of the basin"}  # fmt: skip
+                "warm": "warm start"}  # fmt: skip
         for name, it in contenders.items():
             lengths = {label: distance(it.w, contenders[end].w) for end, label in ends.items()}
             rows.append({**_whose(d, name), **lengths, "norm": float(it.w.double().norm())})
+    return rows
+
+
+def reach(pair: Pair) -> list[dict]:
+    """By damping: how much of the way to the warm-started retraining the noiseless step covers."""
+    rows = []
+    for seed in bar(pair.seeds, "dampings"):
+        d = Experiment(pair, seed)
+        goal = d.warm.w
+        for lam in METHODS["certified (CG)"].settings(pair):
+            w = estimate(solve_by_cg, d, lam)
+            share = 1 - distance(w, goal) / distance(d.w, goal)
+            rows.append({"seed": seed, "lam": lam, "step": distance(w, d.w), "covered": share})
+    return rows
+
+
+def depths(pair: Pair) -> list[dict]:
+    """||grad F_r|| of the three models that never left, or never saw, the forgotten images."""
+    rows = []
+    for seed in pair.seeds:
+        d = Experiment(pair, seed)
+        for name in ("trained", "retrained", "warm"):
+            run = getattr(d, name)
+            F_r = d.F_r.with_buffers(run.buffers) if run.buffers else d.F_r
+            rows.append({**_whose(d, name), "gradient": float(F_r.gradient(run.w).norm())})
     return rows
 
 
@@ -64,10 +101,14 @@ def memberships(pair: Pair, question: str) -> list[dict]:
     question   "unseen": forgotten against test images, never seen by any model. "retained":
                forgotten against retained images, which is what the released code asks.
     """
+    require_choice("question", question, QUESTIONS)
     found: dict[tuple[str, str], list[attacks.Scores]] = {}
     for d, contenders in _fields(pair):
         others = _others(d, question)
-        before = {who: attacks.posteriors(judged(d, F, d.w), d.w) for who, F in others.items()}
+        original = as_trained(d).buffers
+        before = {
+            who: attacks.posteriors(F.with_buffers(original), d.w) for who, F in others.items()
+        }
         for name, it in contenders.items():
             seen = _features(d, others, before, it.w)
             for attacker in attacks.ATTACKERS:
@@ -83,7 +124,7 @@ def memberships(pair: Pair, question: str) -> list[dict]:
     return rows
 
 
-def _others(d: Experiment, question: str) -> dict[str, object]:
+def _others(d: Experiment, question: str) -> dict[str, Objective]:
     """The forgotten samples, and those that they are to be told from."""
     pool = d.F_test if question == "unseen" else d.F_r
     order = torch.randperm(pool.n, generator=generator(f"{question} pool", d.seed))
@@ -92,7 +133,8 @@ def _others(d: Experiment, question: str) -> dict[str, object]:
 
 def _features(d: Experiment, sets: dict, before: dict, w: Tensor) -> dict[str, list[np.ndarray]]:
     """What the attackers see of the members and of the others: losses, and sorted posteriors."""
-    at = {who: judged(d, F, w) for who, F in sets.items()}
+    publish = as_published(d, w)
+    at = {who: publish(F) for who, F in sets.items()}
     return {
         "loss": [attacks.confidences(F, w) for F in at.values()],
         "posteriors": [

@@ -88,19 +88,21 @@ def plateau(accuracies: Sequence[float]) -> int:
 
 
 def dense_seconds(
-    F: Objective, w: Tensor, b: Tensor, lam: float, sizes: Sequence[int]
+    F: Objective, w: Tensor, b: Tensor, sizes: Sequence[int]
 ) -> tuple[list[float], float]:
     """Seconds to form the dense Hessian on so many samples each, and to solve with the last.
 
-    The solve is by Cholesky, of (H + lam I) x = b, and takes what it takes whatever n is.
+    The solve, by Cholesky, takes the same seconds for any damping and any n; so the one used is
+    large enough (Gershgorin) for the Hessian of few samples to be positive definite.
     """
+    F.only(range(sizes[0])).hvp(w, torch.ones(64, F.p).to(w))  # the first call pays for set-up
     forming = []
     for n in sizes:
         started = time.perf_counter()
         H = F.only(range(n)).hessian(w)
         forming.append(time.perf_counter() - started)
     started = time.perf_counter()
-    H.diagonal().add_(lam)
+    H.diagonal().add_(float(H.abs().sum(1).max()))
     torch.cholesky_solve(b[:, None], torch.linalg.cholesky(H))
     return forming, time.perf_counter() - started
 

@@ -63,7 +63,7 @@ MARKERS = {
     "elsewhere": "D",
     "warm": "d",
 }
-LABELS = {"elsewhere": "retrained, another seed", "warm": "trained on to the bottom"}
+LABELS = {"elsewhere": "retrained, another seed", "warm": "retrained, warm start"}
 DPI = 110
 
 

@@ -6,17 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...evaluation import attacks
 from ..results import Saved
 from . import COLOURS, by_method, canvas, headline
 
-ATTACKERS = {
-    "loss threshold": "o", "logistic regression": "s", "decision tree": "^", "random forest": "D",
-    "MLP": "v",
-}  # fmt: skip
+ATTACKERS = dict(zip(attacks.ATTACKERS, "os^Dv", strict=True))
 CHANCE = {"accuracy": 0.5, "AUC": 0.5, "TPR at 1% FPR": 0.01}
 
 
-def attacks(results: Saved, pair: str, question: str = "unseen") -> Figure:
+def scores(results: Saved, pair: str, question: str = "unseen") -> Figure:
     """Each attacker on each method by the three metrics, with 95% intervals."""
     fig, axes = canvas(3, width=4.4, height=5.6)
     table = results.table(f"attacks, {question}").query("pair == @pair")
@@ -41,7 +39,9 @@ def attacks(results: Saved, pair: str, question: str = "unseen") -> Figure:
 def _panel(ax: Axes, table, labelled: bool) -> None:
     places = by_method(ax, list(table.method.unique()), labelled)
     shifts = dict(zip(ATTACKERS, np.linspace(-0.3, 0.3, len(ATTACKERS)), strict=True))
-    reference = table[(table.method == "retrained") & (table.attacker == "loss threshold")].iloc[0]
+    reference = table[
+        (table.method == "retrained") & (table.attacker == attacks.LOSS_THRESHOLD)
+    ].iloc[0]
     ax.axvspan(reference.low, reference.high, color=COLOURS["retrained"], alpha=0.12, lw=0)
     for row in table.itertuples():
         at = places[row.method] + shifts[row.attacker]

@@ -11,7 +11,7 @@ from . import COLOURS, MARKERS, by_method, canvas, headline, runs
 
 SETS = ("forgotten", "retained", "test")
 RETRAINED = ("retrained", "elsewhere")
-ENDS = {"same seed": "D", "another seed": "s", "bottom of the basin": "o"}
+ENDS = {"same seed": "D", "another seed": "s", "warm start": "o"}
 
 
 def scores(results: Saved, pair: str) -> Figure:
@@ -81,6 +81,23 @@ def distances(results: Saved) -> Figure:
     return fig
 
 
+def reach(results: Saved) -> Figure:
+    """Share of the way to the warm-started retraining that a step covers, by its damping."""
+    fig, (ax,) = canvas(width=7.0, height=3.2)
+    table = results.table("reach")
+    look = {"color": COLOURS["unlearned"], "marker": MARKERS["unlearned"]}
+    for _, own in table.groupby("seed"):
+        ax.plot(own.lam, 100 * own.covered, **look, lw=0.8, ms=4)
+    ax.axhline(0, color=COLOURS["trained"], ls="--", lw=1)
+    ax.set(xscale="log", xlabel="damping lam", ylabel="of the way, %")
+    ax.set_title(
+        f"{_title(results, 'mlp_mnist')}, {runs(table.seed.nunique())}, one line each; "
+        "without noise",
+        fontsize=9,
+    )
+    return fig
+
+
 def tuning(results: Saved) -> Figure:
     """Tug-of-War on held-out images of each setting tried; the kept one is ringed."""
     table = results.table("tuning")
@@ -99,7 +116,7 @@ def tuning(results: Saved) -> Figure:
         ax.set_title(_title(results, pair, short=True), fontsize=9)
         ax.set_xlabel("Tug-of-War on held-out training images")
         ax.grid(axis="y", visible=False)
-    headline(fig, "four settings each, one seed that is used for nothing else; ringed: kept")
+    headline(fig, "four settings each, one tuning seed; ringed: kept. 1 is retraining")
     return fig
 
 

@@ -1,0 +1,76 @@
+"""When a claim counts as reproduced: each branch, and no credit for doing nothing."""
+
+import pandas as pd
+import pytest
+
+from unlearnlib.lab import verdicts
+
+METHODS = ["certified (CG)", "fine-tuning"]
+
+
+def gaps(ours, trained, elsewhere=0.01, other=0.05):
+    columns = ["certified (CG)", "fine-tuning", "trained", "elsewhere"]
+    rows = [[o, other, trained, elsewhere] for o in ours]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_closest_wins_if_it_beats_doing_nothing_by_more_than_chance():
+    assert verdicts.closest(gaps([0.01, 0.02, 0.01], trained=0.06), METHODS)[0] == "reproduced"
+    assert verdicts.closest(gaps([0.01, 0.09, 0.09], trained=0.06), METHODS)[0] == "partly"
+    assert verdicts.closest(gaps([0.09, 0.09], trained=0.2), METHODS)[0] == "not reproduced"
+
+
+def test_no_credit_for_being_as_close_as_doing_nothing():
+    """The smallest gap of all methods, and the trained model's."""
+    verdict, why = verdicts.closest(gaps([0.02] * 3, trained=0.02), METHODS)
+    assert verdict == "not reproduced" and "won 0 of 3" in why
+    within_chance = gaps([0.02] * 3, trained=0.025, elsewhere=0.01)
+    assert verdicts.closest(within_chance, METHODS)[0] == "not reproduced"
+
+
+def auc(*pairs):
+    """(ours, trained) for each pair, beside a retrained model at 0.5, from 0.48 to 0.52."""
+    rows = {}
+    for k, (ours, trained) in enumerate(pairs):
+        rows[k, "retrained"] = (0.5, 0.48, 0.52)
+        rows[k, "certified (CG)"] = (ours, 0, 1)
+        rows[k, "trained"] = (trained, 0, 1)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["pair", "method"])
+    return table
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict"),
+    [
+        ([(0.51, 0.6), (0.51, 0.6), (0.7, 0.6)], "reproduced"),
+        ([(0.51, 0.6), (0.7, 0.6), (0.7, 0.6)], "partly"),
+        ([(0.51, 0.51), (0.51, 0.51), (0.7, 0.6)], "partly"),  # inside, and so is the trained one
+        ([(0.51, 0.505), (0.7, 0.6)], "not reproduced"),
+        ([(0.4, 0.6), (0.4, 0.6)], "not reproduced"),  # below the interval is a signal too
+    ],
+)
+def test_membership_is_judged_by_the_retrained_model(pairs, verdict):
+    assert verdicts.competitive(auc(*pairs))[0] == verdict
+
+
+def test_faster_on_all_on_some_on_none():
+    def judged(*factors):
+        return verdicts.faster(pd.Series(factors), claimed=10)[0]
+
+    assert [judged(11, 12), judged(9, 12), judged(1, 2)] == [
+        "reproduced", "partly", "not reproduced"
+    ]  # fmt: skip
+
+
+def test_the_470_is_judged_at_the_papers_size_alone():
+    assert verdicts.faster_than_exact(500, 60_000, 26_506)[0] == "reproduced"
+    assert verdicts.faster_than_exact(400, 60_000, 26_506)[0] == "not reproduced"
+    for factor in (5, 5000):
+        verdict, why = verdicts.faster_than_exact(factor, 4_000, 6_000)
+        assert verdict == "partly" and "not judged" in why
+
+
+def test_an_update_approximates_from_half_of_the_way_on():
+    found = [verdicts.approximates(share)[0] for share in (0.6, 0.2, 0.01, -1.0)]
+    assert found == ["reproduced", "partly", "not reproduced", "not reproduced"]
