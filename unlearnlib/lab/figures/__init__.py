@@ -7,6 +7,7 @@ restyling never retrains.
 from __future__ import annotations
 
 import io
+import textwrap
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -113,8 +114,13 @@ def by_method(ax: Axes, methods: list[str], labelled: bool = True) -> dict[str, 
 
 
 def headline(fig: Figure, text: str) -> None:
-    """One line over all axes: the data and how many runs."""
-    fig.suptitle(text, fontsize=10, x=0.01, ha="left")
+    """Over all axes: the data and how many runs."""
+    fig.suptitle(wrapped(text, fig.get_figwidth(), 10), fontsize=10, x=0.01, ha="left")
+
+
+def wrapped(text: str, inches: float, size: float = 9) -> str:
+    """The text in lines that fit so many inches at this font size."""
+    return textwrap.fill(text, int(inches * 130 / size))
 
 
 def runs(n: int) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ...card import number
 from ..results import Saved
 from ..timing import Cost
-from . import COLOURS, MARKERS, by_method, canvas, headline
+from . import COLOURS, MARKERS, by_method, canvas, few_decades, headline, wrapped
 
 PAIR_COLOURS = {"mlp_mnist": "#000000", "allcnn_cifar10": "#D55E00", "resnet18_svhn": "#0072B2"}
 PAIR_NAMES = {"mlp_mnist": "MLP", "allcnn_cifar10": "AllCNN", "resnet18_svhn": "ResNet-18"}
@@ -72,7 +72,11 @@ def exact(results: Saved) -> Figure:
                     xytext=(-8, 0), textcoords="offset points", ha="right", fontsize=9,
                     color=COLOURS[name])  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="samples n", ylabel="seconds")
-    ax.set_title(f"{_title(results, 'mlp_mnist')}; MLP with p = {facts['p']:,} weights")
+    few_decades(ax.xaxis)
+    ax.set_title(
+        f"{_title(results, 'mlp_mnist', 7)}\nMLP with p = {facts['p']:,} weights, one thread",
+        fontsize=9,
+    )
     ax.legend(fontsize=8)
     return fig
 
@@ -91,14 +95,17 @@ def growth(results: Saved) -> Figure:
             guide = some.seconds.iloc[-1] * some["at"] / some["at"].iloc[-1]
             ax.plot(some["at"], guide, color=COLOURS[name], ls=":", lw=1)
         ax.set(xscale="log", yscale="log", xlabel=label, ylabel="seconds")
+        few_decades(ax.xaxis)
+        ax.tick_params(axis="x", labelsize=8, rotation=30)
         ax.legend(fontsize=8)
-    headline(fig, f"{_title(results, 'mlp_mnist')}; MLP, medians of 3; dotted: proportional")
+    title = results.numbers["titles"]["value"]["mlp_mnist"]
+    headline(fig, f"{title}; MLP, medians of 3; dotted: proportional")
     return fig
 
 
 def speed_up(results: Saved) -> Figure:
     """The formula with measured constants: times faster than retraining, by n."""
-    fig, (ax,) = canvas(width=7.5, height=4.2)
+    fig, (ax,) = canvas(width=7.5, height=4.8)
     n = np.geomspace(500, 1e6, 200)
     at_paper = results.numbers["paper's setting"]["value"]
     for row in results.table("costs").itertuples():
@@ -107,7 +114,7 @@ def speed_up(results: Saved) -> Figure:
         colour = PAIR_COLOURS[row.pair]
         curve = [cost.speed_up(k, **setting) for k in n]
         ax.plot(
-            n, curve, color=colour, label=f"{PAIR_NAMES[row.pair]}: {_title(results, row.pair)}"
+            n, curve, color=colour, label=f"{PAIR_NAMES[row.pair]}: {_title(results, row.pair, 20)}"
         )
         size = at_paper["n"][row.pair]
         ax.scatter(size, cost.speed_up(size, **setting), color=colour, s=50, zorder=3)
@@ -119,11 +126,9 @@ def speed_up(results: Saved) -> Figure:
         f"{at_paper['epochs']} epochs against {at_paper['chains']} chains of "
         f"{at_paper['steps']:,} steps, batches of {at_paper['batch_size']}; dots: the paper's n"
     )
-    ax.legend(fontsize=7, loc="lower right")
+    ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(-0.1, -0.16))
     return fig
 
 
-def _title(results: Saved, pair: str) -> str:
-    return results.numbers["titles"]["value"][pair].replace(
-        ", standing in for", ",\nstanding in for"
-    )
+def _title(results: Saved, pair: str, inches: float = 4.0) -> str:
+    return wrapped(results.numbers["titles"]["value"][pair], inches)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..results import Saved
-from . import COLOURS, MARKERS, by_method, canvas, headline, runs
+from . import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
 
 SETS = ("forgotten", "retained", "test")
 RETRAINED = ("retrained", "elsewhere")
@@ -29,8 +29,8 @@ def scores(results: Saved, pair: str) -> Figure:
         ax.grid(axis="y", visible=False)
     headline(
         fig,
-        f"{_title(results, pair)}, {runs(table.seed.nunique())} (dots; bars: means); "
-        "band: least to most of the retrained models",
+        f"{results.numbers['titles']['value'][pair]}, {runs(table.seed.nunique())} (dots; bars: "
+        "means); band: least to most of the retrained models",
     )
     return fig
 
@@ -49,7 +49,7 @@ def closeness(results: Saved) -> Figure:
             _dots(ax, own[own.method == name].ToW, place, name)
         best = own[own.method == "trained"].ToW.mean()
         ax.axvline(best, color=COLOURS["trained"], ls="--", lw=1)
-        ax.set_title(f"{_title(results, pair, short=True)}\n{runs(own.seed.nunique())}", fontsize=9)
+        ax.set_title(_title(results, pair, runs(own.seed.nunique())), fontsize=9)
         ax.set_xlabel("Tug-of-War against retraining")
         ax.grid(axis="y", visible=False)
     headline(fig, "1 is retraining with the same seed; dashed: doing nothing. Dots: seeds")
@@ -74,9 +74,10 @@ def distances(results: Saved) -> Figure:
             ax.axvline(mean["trained"], color=COLOURS["trained"], ls="--", lw=0.8)
             ax.scatter([], [], color="#444444", marker=marker, label=end)
         ax.set(xlabel="distance ||w - other||, mean over seeds", xlim=(0, None))
-        ax.set_title(f"{_title(results, pair, short=True)}\n{runs(own.seed.nunique())}", fontsize=9)
+        ax.set_title(_title(results, pair, runs(own.seed.nunique())), fontsize=9)
         ax.grid(axis="y", visible=False)
-    axes[0].legend(title="to retraining:", fontsize=8, title_fontsize=8, loc="lower left")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, title="to retraining:", fontsize=8, loc="outside right center")
     headline(fig, "dashed: the trained model, before anything is done")
     return fig
 
@@ -113,7 +114,7 @@ def tuning(results: Saved) -> Figure:
                 ax.scatter(scored.ToW, [place] * len(scored), color=COLOURS[name], s=22)
                 best = scored[scored.kept]
                 ax.scatter(best.ToW, [place], s=110, facecolor="none", edgecolor="#000000")
-        ax.set_title(_title(results, pair, short=True), fontsize=9)
+        ax.set_title(_title(results, pair), fontsize=9)
         ax.set_xlabel("Tug-of-War on held-out training images")
         ax.grid(axis="y", visible=False)
     headline(fig, "four settings each, one tuning seed; ringed: kept. 1 is retraining")
@@ -128,6 +129,7 @@ def _dots(ax: Axes, values, place: float, name: str) -> None:
     ax.plot([values.mean()] * 2, [place - 0.34, place + 0.34], color=COLOURS[name], lw=2)
 
 
-def _title(results: Saved, pair: str, short: bool = False) -> str:
+def _title(results: Saved, pair: str, more: str = "") -> str:
+    """What a panel of 4.6 inches says over itself."""
     title = results.numbers["titles"]["value"][pair]
-    return title.replace(", standing in for", ",\nstanding in for") if short else title
+    return wrapped(", ".join(filter(None, (title, more))), 4.0)
