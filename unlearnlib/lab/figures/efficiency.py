@@ -42,8 +42,10 @@ def seconds(results: Saved) -> Figure:
             if name not in own:
                 continue
             ax.barh(place, own[name], color=COLOURS[name], height=0.6)
-            ax.text(own[name] * 1.1, place, f"{number(retraining / own[name])}x", va="center",
-                    fontsize=8)  # fmt: skip
+            ax.text(
+                own[name] * 1.15, place, f"{number(retraining / own[name])}x", va="center",
+                fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4,
+            )  # fmt: skip
         ax.axvline(retraining, color=COLOURS["retrained"], lw=2)
         ax.set(xscale="log", xlabel="seconds")
         ax.set_xlim(min(own.min(), retraining) / 3, max(own.max(), retraining) * 6)
