@@ -29,12 +29,13 @@ def test_no_credit_for_being_as_close_as_doing_nothing():
 
 
 def auc(*pairs):
-    """(ours, trained) for each pair, beside a retrained model at 0.5, from 0.48 to 0.52."""
+    """(ours, trained) for each pair; retrained at 0.5, from 0.48 to 0.52, and again at 0.51."""
     rows = {}
     for k, (ours, trained) in enumerate(pairs):
         rows[k, "retrained"] = (0.5, 0.48, 0.52)
         rows[k, "certified (CG)"] = (ours, 0, 1)
         rows[k, "trained"] = (trained, 0, 1)
+        rows[k, "elsewhere"] = (0.51, 0, 1)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
     table.index = pd.MultiIndex.from_tuples(table.index, names=["pair", "method"])
     return table
@@ -47,6 +48,7 @@ def auc(*pairs):
         ([(0.51, 0.6), (0.7, 0.6), (0.7, 0.6)], "partly"),
         ([(0.51, 0.51), (0.51, 0.51), (0.7, 0.6)], "partly"),  # inside, and so is the trained one
         ([(0.51, 0.505), (0.7, 0.6)], "not reproduced"),
+        ([(0.501, 0.508)] * 3, "partly"),  # nearer by less than two retrainings differ
         ([(0.4, 0.6), (0.4, 0.6)], "not reproduced"),  # below the interval is a signal too
     ],
 )

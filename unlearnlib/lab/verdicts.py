@@ -34,20 +34,19 @@ def competitive(auc: pd.DataFrame) -> Verdict:
     """Competitive under membership inference: as strong an attack as on the retrained model.
 
     auc    loss-threshold AUC by (pair, method), with columns value, low, high. A pair is won
-           inside the retrained model's interval, and nearer to its value than the trained model.
+           inside the retrained model's interval, and nearer to its value than the trained model
+           is, by more than two retrainings differ. Inside alone is "partly".
     """
     inside, nearer, pairs = 0, 0, list(auc.index.get_level_values("pair").unique())
     for pair in pairs:
-        reference, ours, nothing = (
-            auc.loc[(pair, name)] for name in ("retrained", OURS, "trained")
-        )
-        within = reference.low <= ours.value <= reference.high
+        own = auc.loc[pair]
+        reference, away = own.loc["retrained"], (own.value - own.value["retrained"]).abs()
+        within = bool(reference.low <= own.value[OURS] <= reference.high)
         inside += within
-        gain = abs(nothing.value - reference.value) - abs(ours.value - reference.value)
-        nearer += bool(within and gain > 0)
+        nearer += bool(within and away[OURS] < away["trained"] - away["elsewhere"])
     said = (
         f"inside the retrained model's interval in {inside} of {len(pairs)} pairs, and there also "
-        f"nearer to retraining than doing nothing in {nearer}"
+        f"nearer to retraining than doing nothing, by more than two retrainings differ, in {nearer}"
     )
     if nearer == 0 and 2 * inside > len(pairs):
         return "partly", said
