@@ -63,8 +63,8 @@ class Experiment:
     retrained  Run on the retained images from the same start: the reference
     elsewhere  Run on the retained images from another seed's start and shuffles: how far apart two
                equally good references are
-    warm       Run on the retained images from `w`, with a step that decays to zero: the bottom of
-               the basin that w lies in
+    warm       Run on the retained images from `w`, as long again and with a step that decays to
+               zero: a warm start, further down the basin that w lies in
     """
 
     pair: Pair
