@@ -1,7 +1,7 @@
 """The rows of notebooks 04 and 05: what each contender scores, where it lies, what an attack says.
 
-Each function takes a pair of the profile and gives rows for `Results.record`: plain dicts, one a
-seed and method, with the data's title in each.
+Each function takes a pair of the profile and gives rows for `Results.record`: plain dicts that
+name the pair, the method and, where they are not over all seeds, the seed.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def depths(pair: Pair) -> list[dict]:
         d = Experiment(pair, seed)
         for name in ("trained", "retrained", "warm"):
             run = getattr(d, name)
-            F_r = d.F_r.with_buffers(run.buffers) if run.buffers else d.F_r
-            rows.append({**_whose(d, name), "gradient": float(F_r.gradient(run.w).norm())})
+            slope = d.F_r.with_buffers(run.buffers).gradient(run.w)
+            rows.append({**_whose(d, name), "gradient": float(slope.norm())})
     return rows
 
 

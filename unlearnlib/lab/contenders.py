@@ -167,11 +167,9 @@ def _certified(solver: Callable, d: Experiment, lam: float) -> Tensor:
     return w + sample_noise(w, SIGMA, seed_of("noise", d.seed))
 
 
-def solve_by_cg(
-    d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float, tol: float = 1e-2
-) -> Solution:
+def solve_by_cg(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
     """At most 16 steps of conjugate gradient, on the sample that both solvers see."""
-    return conjugate_gradient(hessian_sample(d), w, b, lam=lam, tol=tol, max_steps=CG_STEPS)
+    return conjugate_gradient(hessian_sample(d), w, b, lam=lam, tol=1e-2, max_steps=CG_STEPS)
 
 
 def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
@@ -212,8 +210,8 @@ def hessian_sample(d: Experiment) -> Objective:
 
 
 def as_trained(d: Experiment) -> Objective:
-    """F with the buffers that w was trained with, where there are any."""
-    return d.F.with_buffers(d.trained.buffers) if d.trained.buffers else d.F
+    """F with the buffers that w was trained with."""
+    return d.F.with_buffers(d.trained.buffers)
 
 
 def _rates(*factors: float) -> Callable[[Pair], tuple[float, ...]]:

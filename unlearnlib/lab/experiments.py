@@ -113,27 +113,26 @@ class Experiment:
 
     @cached_property
     def trained(self) -> Run:
-        return self._stored("trained", {}, lambda: self._train(self.F, self.F.initial()))
+        return self._stored("trained", {}, lambda: self.train(self.F, self.F.initial()))
 
     @cached_property
     def retrained(self) -> Run:
         key = {"without": self.forget.tolist()}
-        return self._stored("retrained", key, lambda: self._train(self.F_r, self.F.initial()))
+        return self._stored("retrained", key, lambda: self.train(self.F_r, self.F.initial()))
 
     @cached_property
     def elsewhere(self) -> Run:
         other = replace(self, seed=self.seed + 1000)
         key = {"without": self.forget.tolist(), "start": other.seed}
 
-        def train() -> Run:
-            return other._train(other.F.without(self.forget), other.F.initial())
-
-        return self._stored("elsewhere", key, train)
+        return self._stored(
+            "elsewhere", key, lambda: other.train(other.F.without(self.forget), other.F.initial())
+        )
 
     @cached_property
     def warm(self) -> Run:
         key = {"without": self.forget.tolist()}
-        return self._stored("warm", key, lambda: self._train(self.F_r, self.w, schedule="cosine"))
+        return self._stored("warm", key, lambda: self.train(self.F_r, self.w, schedule="cosine"))
 
     @property
     def w(self) -> Tensor:
@@ -166,7 +165,8 @@ class Experiment:
         kept = load_or_make(kind, {**self.identity, **more}, lambda: _packed(train()))
         return _unpacked(kept.tensors, kept.info)
 
-    def _train(self, F: Objective, start: Tensor, **changed) -> Run:
+    def train(self, F: Objective, start: Tensor, **changed) -> Run:
+        """Train on F from `start` as the pair says, but for what is `changed`; nothing is kept."""
         chosen = ("C", "epochs", "lr", "momentum", "optimizer", "schedule", "batch_size")
         return projected_sgd(
             F,

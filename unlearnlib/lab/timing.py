@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from ..objective import Objective
-from ..projected_sgd import projected_sgd
 from .contenders import TUNING_SEED
-from .experiments import Experiment, generator
+from .experiments import Experiment
 from .profiles import Pair
 
 PLATEAU = 0.005  # validation accuracy that retraining may still miss of its best, half a point
@@ -61,13 +60,7 @@ def seconds_of(job: Callable[[], object], times: int = 3) -> float:
 
 def epoch_seconds(d: Experiment, times: int = 3) -> float:
     """Seconds of one epoch of retraining, median of `times`."""
-    names = ("C", "lr", "momentum", "optimizer", "schedule", "batch_size")
-    settings = {name: getattr(d.pair, name) for name in names}
-
-    def epoch() -> None:
-        projected_sgd(d.F_r, d.F.initial(), epochs=1, generator=generator("clock", 0), **settings)
-
-    return seconds_of(epoch, times)
+    return seconds_of(lambda: d.train(d.F_r, d.F.initial(), epochs=1), times)
 
 
 def epochs_needed(pair: Pair) -> tuple[int, list[float]]:
