@@ -64,11 +64,15 @@ def solver_bound(
 
 
 def lissa_bound(
-    C: float, M: float, lam: float, lam_min: float, L: float, dim: int, rho: float, G: float = 0.0
-) -> float:
+    C: float, M: float, lam: float, lam_min: float, L: float, dim: int, rho: float, G: float = 0.0,
+    gradient: float | None = None,
+) -> float:  # fmt: skip
     """Theorem 3.6, and Proposition 4.1 for G > 0; with probability at least 1 - rho,
 
     [2C(MC + lam) + G]/(lam + lam_min) + [16 sqrt(ln(dim/rho))/(lam + lam_min) + 1/16] (2LC + G).
+
+    gradient    ||grad F_r(w)|| where it is known, in place of its worst case 2LC + G: what falls
+                along a sequence of requests. It is read off the data, so no noise may follow it.
 
     Holds for at least `lissa_steps` steps, and only if every sampled minibatch Hessian + lam I is
     as positive definite as the full one. Averaging chains would shrink the middle term; the
@@ -81,7 +85,7 @@ def lissa_bound(
     if math.inf in (newton, L):
         return math.inf
     concentration = 16 * math.sqrt(math.log(dim / rho)) / (lam + lam_min) + 1 / 16
-    return newton + concentration * gradient_bound(C, L, G)
+    return newton + concentration * (gradient_bound(C, L, G) if gradient is None else gradient)
 
 
 def lissa_steps(B: float, lam: float, lam_min: float) -> int:

@@ -10,6 +10,8 @@ import pandas as pd
 
 OURS = "certified (CG)"
 PAPER_SIZE = (60_000, 26_506)  # samples and weights of the paper's MLP on MNIST
+HAIR = 1e-3  # of a distance, that a step must gain to count as a gain
+POINT = 0.01  # of test accuracy
 Verdict = tuple[str, str]
 
 
@@ -57,7 +59,7 @@ def faster(factors: pd.Series, claimed: float) -> Verdict:
     """More than `claimed` times faster: on every pair, on some, on none."""
     met = int((factors > claimed).sum())
     said = f"more than {claimed:g}x on {met} of {len(factors)} pairs"
-    return "reproduced" if met == len(factors) else "partly" if met else "not reproduced", said
+    return _verdict(met == len(factors), met > 0), said
 
 
 def faster_than_exact(factor: float, n: int, p: int, claimed: float = 470.0) -> Verdict:
@@ -71,9 +73,85 @@ def faster_than_exact(factor: float, n: int, p: int, claimed: float = 470.0) -> 
 
 def approximates(share: float) -> Verdict:
     """The update approximates the retrained model: at least half of the way is covered."""
-    verdict = "reproduced" if share >= 0.5 else "partly" if share >= 0.1 else "not reproduced"
-    return verdict, "share of the distance to a warm-started retraining that the step removes"
+    said = "share of the distance to a warm-started retraining that the step removes"
+    return _verdict(share >= 0.5, share >= 0.1), said
+
+
+def tightens(bound: pd.DataFrame, error: pd.DataFrame, nothing: pd.DataFrame) -> Verdict:
+    """A larger lam tightens the bound distinctly (by half) and reduces the real error.
+
+    Each a row for each seed and a column for each lam. "partly" where all the larger lam wins is
+    what doing nothing has: an error that comes down to it, not below.
+    """
+    least, most = bound.columns.min(), bound.columns.max()
+    tighter = bool((bound[most] <= bound[least] / 2).all())
+    nearer = bool((error[most] <= error[least]).all())
+    gains = bool((error[most] < (1 - HAIR) * nothing[most]).all())
+    said = (
+        f"the bound {_halves(tighter)}; the real error {'falls' if nearer else 'does not fall'} "
+        f"with lam, {'below' if gains else 'to, not below,'} that of doing nothing"
+    )
+    return _verdict(tighter and nearer and gains, tighter or nearer), said
+
+
+def independent(bound: pd.DataFrame) -> Verdict:
+    """The bound does not depend on n_u: a row for each seed, a column for each n_u."""
+    spread = float((bound.max(axis=1) / bound.min(axis=1)).max())
+    said = f"largest over smallest bound at one seed: {spread:.4g}"
+    return _verdict(spread <= 1.1, spread <= 2), said
+
+
+def constrained(error: pd.DataFrame, test: pd.DataFrame, released: float = 20.0) -> Verdict:
+    """The norm constraint makes the real error much lower: less than half, at the released radius.
+
+    error, test   a row for each seed, a column for each radius, infinity among them. "partly"
+                  where some other radius does so, or the released one lowers the error by a tenth,
+                  at no more than one point of test accuracy.
+    """
+    free = float("inf")
+    ratio = error.div(error[free], axis=0).mean()
+    cheap = (test.sub(test[free], axis=0).mean() >= -POINT) & (ratio.index != free)
+    best = ratio[cheap].min() if cheap.any() else 1.0
+    said = (
+        f"error over that without a ball: {ratio[released]:.3g} at C = {released:g}; "
+        f"{best:.3g} at the best radius that costs at most a point of test accuracy"
+    )
+    return _verdict(ratio[released] < 0.5, best < 0.5 or ratio[released] < 0.9), said
+
+
+def falls(gradient: pd.DataFrame, bound: pd.DataFrame) -> Verdict:
+    """Gradient norm and bound fall along a sequence: by half, and by a tenth, at every seed.
+
+    Each a row for each seed and a column for each request.
+    """
+    first, last = gradient.columns.min(), gradient.columns.max()
+    halved = bool((gradient[last] <= gradient[first] / 2).all())
+    lower = bool((bound[last] <= 0.9 * bound[first]).all())
+    said = (
+        f"the gradient {_halves(halved)}; the bound with the measured gradient "
+        f"{'falls by a tenth or more' if lower else 'falls by less than a tenth'}"
+    )
+    return _verdict(halved and lower, halved or lower), said
+
+
+def follows(error: pd.DataFrame, nothing: pd.DataFrame) -> Verdict:
+    """After all requests the estimate is nearer to retraining than the trained model: by half.
+
+    Each a row for each seed and a column for each request; "partly" from a tenth on.
+    """
+    last = error.columns.max()
+    ratio = float((error[last] / nothing[last]).mean())
+    said = f"distance to retraining over that of doing nothing, after the last request: {ratio:.4g}"
+    return _verdict(ratio <= 0.5, ratio <= 0.9), said
+
+
+def _halves(yes: bool) -> str:
+    return "falls by half or more" if yes else "does not fall by half"
+
+
+def _verdict(met: bool, partly: bool) -> str:
+    return "reproduced" if met else "partly" if partly else "not reproduced"
 
 
 def _graded(won: int, of: int) -> str:
-    return "reproduced" if 2 * won > of else "partly" if won else "not reproduced"
+    return _verdict(2 * won > of, won > 0)

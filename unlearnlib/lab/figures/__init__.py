@@ -10,6 +10,7 @@ import io
 import textwrap
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -42,6 +43,16 @@ COLOURS = {
     "L-CODEC": "#88CCEE",
     "elsewhere": "#0072B2",  # retrained as well
     "warm": "#44AA99",
+    "bound": "#000000",
+    "M part": "#AA4499",
+    "lam part": "#999933",
+    "G part": "#88CCEE",
+    "2C": "#882255",
+    "retained": "#D55E00",
+    "forget": "#56B4E9",
+    "random": "#D55E00",
+    "one class": "#0072B2",
+    "look-alikes": "#009E73",
 }
 MARKERS = {
     "trained": "s",
@@ -63,6 +74,11 @@ MARKERS = {
     "L-CODEC": "h",
     "elsewhere": "D",
     "warm": "d",
+    "retained": "o",
+    "forget": "v",
+    "random": "o",
+    "one class": "s",
+    "look-alikes": "^",
 }
 LABELS = {"elsewhere": "retrained, another seed", "warm": "retrained, warm start"}
 DPI = 110
@@ -111,6 +127,13 @@ def by_method(ax: Axes, methods: list[str], labelled: bool = True) -> dict[str, 
     ax.set_yticks(range(len(methods)), names if labelled else [""] * len(methods), fontsize=9)
     ax.set_ylim(len(methods) - 0.4, -0.6)
     return {name: place for place, name in enumerate(methods)}
+
+
+def band(ax: Axes, table: pd.DataFrame, x: str, y: str, factor: float = 1.0, **look) -> None:
+    """The mean over seeds as a line, and least to most around it."""
+    own = factor * table.groupby(x)[y].agg(["mean", "min", "max"])
+    ax.fill_between(own.index, own["min"], own["max"], color=look["color"], alpha=0.15, lw=0)
+    ax.plot(own.index, own["mean"], **{"ms": 5, "lw": 1.5} | look)
 
 
 def headline(fig: Figure, text: str) -> None:

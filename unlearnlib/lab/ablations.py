@@ -1,0 +1,123 @@
+"""One setting varied, the others as the profile has them: the rows of notebooks 07 to 09.
+
+Each function takes a pair of the profile and gives rows for `Results.record`. The error is that of
+the noiseless estimate, ||w~ - retrained||, whose size before anything is done is "nothing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+from torch import Tensor
+
+from .. import bounds
+from ..cg import conjugate_gradient
+from ..evaluation.metrics import accuracy, distance
+from ..newton import newton_update
+from ..objective import Objective
+from ..progress import bar
+from ..projected_sgd import project
+from ..solution import Solution
+from .contenders import as_trained
+from .curvature import measure, residual, sample
+from .experiments import Experiment
+from .profiles import Pair
+
+# Retained images that the Hessian is taken on; the gradient is over all of them.
+HESSIAN_SAMPLE = {"mlp": 2000, "allcnn": 128, "resnet18": 128}
+TOL, MAX_STEPS = 1e-3, 50
+
+
+def dampings(pair: Pair, lams: Sequence[float]) -> list[dict]:
+    """By lam: the worst-case bound in its parts, and how far the real step gets."""
+    rows = []
+    for seed, lam in _grid(pair.seeds, lams, "dampings"):
+        d = Experiment(pair, seed)
+        w = estimate(d, lam)
+        warm = {"warm": distance(w, d.warm.w), "warm, nothing": distance(d.w, d.warm.w)}
+        bound = measure(d).bound(pair.C, lam, residual(d))
+        rows.append({"seed": seed, "lam": lam, **bound, "2C": bounds.trivial_bound(pair.C),
+                     **_error(d, w), **warm, "step": distance(w, d.w)})  # fmt: skip
+    return rows
+
+
+def forget_sizes(pair: Pair, sizes: Sequence[int]) -> list[dict]:
+    """By the number of forgotten images, at the pair's lam: bound, real error, and scores."""
+    rows = []
+    for seed, n_u in _grid(pair.seeds, sizes, "sizes"):
+        d = Experiment(replace(pair, forget=n_u), seed)
+        w = estimate(d, pair.lam)
+        bound = measure(d).bound(pair.C, pair.lam, residual(d))
+        rows.append({"seed": seed, "n_u": n_u, **bound, **_error(d, w), **_scores(d, w)})
+    return rows
+
+
+def radii(pair: Pair, Cs: Sequence[float], lam: float) -> list[dict]:
+    """By the radius of the ball that both models are trained in: bound, real error, and scores."""
+    rows = []
+    for seed, C in _grid(pair.seeds, Cs, "radii"):
+        d = Experiment(replace(pair, C=C), seed)
+        known, G, w = measure(d), residual(d), estimate(d, lam)
+        which = {"seed": seed, "C": C, "norm": float(d.w.double().norm()), "M": known.M, "G": G}
+        bound = {"bound": known.bound(C, lam, G)["bound"], "2C": bounds.trivial_bound(C)}
+        rows.append({**which, **bound, **_error(d, w), **_scores(d, w)})
+    return rows
+
+
+def stops(pair: Pair, epochs: Sequence[int], lam: float) -> list[dict]:
+    """By the epoch at which training, and retraining, stops: gradients, bound, error, scores.
+
+    whole      ||grad F(w)||, what training left over
+    signal     n_u/(n - n_u) ||grad F_u(w)||, what the forgotten images pull
+    G          ||grad F_r|| at the retrained model, as Proposition 4.1 wants it
+    """
+    rows = []
+    for seed, count in _grid(pair.seeds, epochs, "stops"):
+        d = Experiment(replace(pair, epochs=count), seed)
+        F, G = as_trained(d), residual(d)
+        pull = len(d.forget) / d.F_r.n * F.only(d.forget).gradient(d.w)
+        which = {"seed": seed, "epochs": count, "G": G, "signal": float(pull.norm()),
+                 "whole": float(F.gradient(d.w).norm())}  # fmt: skip
+        bound = measure(d).bound(pair.C, lam, G)
+        for side in ("retained", "forget"):
+            w = estimate(d, lam, gradient=side)
+            rows.append({**which, **bound, "gradient": side, **_error(d, w), **_scores(d, w),
+                         "step": distance(w, d.w)})  # fmt: skip
+    return rows
+
+
+def estimate(d: Experiment, lam: float, gradient: str = "retained") -> Tensor:
+    """The Newton estimate inside the ball, the Hessian taken on a sample of retained images."""
+    F = as_trained(d)
+    few = sample(F.without(d.forget), HESSIAN_SAMPLE[d.pair.model], d.seed)
+    solver = partial(solve_on, few)
+    return project(newton_update(F, d.w, d.forget, lam=lam, solver=solver, gradient=gradient),
+                   d.pair.C)  # fmt: skip
+
+
+def solve_on(few: Objective, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
+    """Conjugate gradient, with the Hessian of `few` in place of that of all retained images."""
+    return conjugate_gradient(few, w, b, lam=lam, tol=TOL, max_steps=MAX_STEPS)
+
+
+def _error(d: Experiment, w: Tensor) -> dict[str, float]:
+    return {"error": distance(w, d.retrained.w), "nothing": distance(d.w, d.retrained.w)}
+
+
+def _scores(d: Experiment, w: Tensor) -> dict[str, float]:
+    """Micro F1 on the forgotten images before, after and retrained; and on the test images."""
+    F_u, F_test = (F.with_buffers(d.trained.buffers) for F in (d.F_u, d.F_test))
+    return {
+        "forgotten, trained": accuracy(F_u, d.w),
+        "forgotten, unlearned": accuracy(F_u, w),
+        "forgotten, retrained": accuracy(F_u.with_buffers(d.retrained.buffers), d.retrained.w),
+        "test, trained": accuracy(F_test, d.w),
+        "test, unlearned": accuracy(F_test, w),
+    }
+
+
+def _grid(seeds: Sequence[int], values: Sequence, what: str):
+    return bar(list(product(seeds, values)), what)

@@ -1,0 +1,81 @@
+"""The constants of the bound, as measured at one trained model, and what they make of it.
+
+known = measure(d)
+known.bound(C=20.0, lam=1.0)       Theorem 3.4 in parts, with these constants
+
+None of them is proved. lam_min and L are those of a sample at w, where the theorem wants all
+retained images and, for L, the whole ball; M errs from below, and a ReLU network has none. So the
+bounds that they give are smaller than true ones: a bound that is vacuous with them is vacuous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from .. import bounds
+from ..objective import Objective
+from ..spectrum import extreme_eigenvalues, hessian_lipschitz
+from .contenders import as_trained
+from .experiments import Experiment, generator
+from .store import load_or_make
+
+SAMPLE = {"mlp": 1000, "allcnn": 16, "resnet18": 16}  # training images that are looked at
+DISTANCES = (0.1, 1.0)  # along the gradient: the Hessian's change is not linear in them
+SOURCES = ("spectrum.py", "lab/curvature.py")
+
+
+@dataclass(frozen=True)
+class Known:
+    """Constants at a trained w.
+
+    lam_min, L   extreme eigenvalues of the Hessian, L the larger in size, on a sample
+    M            ||H(w - t g) - H(w)|| / t along the gradient g, the larger of two t
+    """
+
+    lam_min: float
+    L: float
+    M: float
+
+    def bound(self, C: float, lam: float, G: float = 0.0) -> dict[str, float]:
+        """[2C(MC + lam) + G]/(lam + lam_min), Theorem 3.4 with Proposition 4.1, and its parts."""
+        least = lam + self.lam_min
+        parts = {
+            "M part": 2 * self.M * C**2 / least,
+            "lam part": 2 * lam * C / least,
+            "G part": G / least,
+        }
+        return parts | {"bound": bounds.newton_bound(C, self.M, lam, self.lam_min, G)}
+
+
+def measure(d: Experiment) -> Known:
+    """The constants at d's trained model: measured once, then kept."""
+
+    def look() -> tuple[dict[str, Tensor], dict]:
+        return {}, asdict(_measured(d))
+
+    return Known(**load_or_make("constants", d.identity, look, sources=SOURCES).info)
+
+
+def residual(d: Experiment) -> float:
+    """G = ||grad F_r|| at the retrained model: hindsight, which no certificate has."""
+    return float(d.F_r.with_buffers(d.retrained.buffers).gradient(d.retrained.w).norm())
+
+
+def sample(F: Objective, size: int, seed: int) -> Objective:
+    """So many samples of F at most, drawn once for each seed."""
+    order = torch.randperm(F.n, generator=generator("curvature sample", seed))
+    return F.only(order[:size])
+
+
+def _measured(d: Experiment) -> Known:
+    F, w = sample(as_trained(d), SAMPLE[d.pair.model], d.seed), d.w
+    ends = extreme_eigenvalues(F, w, tol=3e-2, generator=generator("lanczos", d.seed))
+    downhill = -F.gradient(w)
+    changes = [
+        hessian_lipschitz(F, w, downhill, t, iterations=5, generator=generator("power", d.seed))
+        for t in DISTANCES
+    ]
+    return Known(ends.lam_min, max(-ends.lam_min, ends.lam_max), max(changes))

@@ -1,0 +1,102 @@
+"""The figures of 09_nonconvergence."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ..results import Saved
+from . import COLOURS, MARKERS, band, canvas, few_decades, headline, ramp, runs, wrapped
+
+
+def stops(results: Saved) -> Figure:
+    """By the epoch that training stops at: gradients, bound and error, F1 on the forgotten."""
+    table = results.table("stops").query("gradient == 'retained'")
+    fig, (gradients, lengths, scores) = canvas(3, width=4.4, height=4.0)
+    for name, colour, label in (
+        ("whole", COLOURS["trained"], "left over, ||grad F(w)||"),
+        ("G", COLOURS["retrained"], "G, at the retrained model"),
+        ("signal", COLOURS["unlearned"], "pull of the forgotten images"),
+    ):
+        band(gradients, table, "epochs", name, color=colour, marker="o", label=label)
+    for name, colour, label in (
+        ("bound", COLOURS["bound"], "bound of Proposition 4.1"),
+        ("G part", COLOURS["G part"], "its part of G"),
+        ("nothing", COLOURS["trained"], "real error, nothing done"),
+        ("error", COLOURS["unlearned"], "real error"),
+    ):
+        band(lengths, table, "epochs", name, color=colour, marker="o", label=label)
+    for name in ("trained", "unlearned", "retrained"):
+        band(scores, table, "epochs", f"forgotten, {name}", 100, color=COLOURS[name],
+             marker=MARKERS[name], label=name)  # fmt: skip
+    gradients.set(yscale="log", ylabel="norm of a gradient")
+    lengths.set(yscale="log", ylabel="distance to retraining")
+    scores.set(ylabel="accuracy on the forgotten images, %")
+    for ax in (gradients, lengths, scores):
+        ax.set(xscale="log", xlabel="epochs of training, and of retraining")
+        few_decades(ax.xaxis)
+        ax.legend(fontsize=8)
+    title = results.numbers["title"]["value"]
+    headline(fig, f"{title}, {runs(table.seed.nunique())}; lines: means, bands: seeds")
+    return fig
+
+
+def sides(results: Saved) -> Figure:
+    """By epoch: the length of the step from the retained, and from the forgotten, gradient."""
+    table = results.table("stops")
+    fig, (ax,) = canvas(width=6.4, height=3.6)
+    for side, label in (("retained", "retained images: forgetting and training on"),
+                        ("forget", "forgotten images: forgetting alone")):  # fmt: skip
+        band(ax, table[table.gradient == side], "epochs", "step", color=COLOURS[side],
+             marker=MARKERS[side], label=label)  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="epochs of training", ylabel="length of the step")
+    few_decades(ax.xaxis)
+    ax.set_title(
+        wrapped(f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}", 6.0),
+        fontsize=9,
+    )
+    ax.legend(title="step from the gradient on", fontsize=8, title_fontsize=8)
+    return fig
+
+
+def leftovers(results: Saved) -> Figure:
+    """By the gradient that training left over: the error of both steps, and of none."""
+    table = results.table("leftovers")
+    fig, (ax,) = canvas(width=6.6, height=4.0)
+    band(ax, table, "level", "nothing", color=COLOURS["trained"], marker="s", label="no step")
+    for side, label in (("retained", "step from the retained gradient"),
+                        ("forget", "step from the forgotten one")):  # fmt: skip
+        band(ax, table[table.gradient == side], "level", "error", color=COLOURS[side],
+             marker=MARKERS[side], label=label)  # fmt: skip
+    signal = table.signal.mean()
+    ax.axvline(signal, color="#000000", ls=":", lw=1)
+    ax.text(signal, ax.get_ylim()[1], " pull of the forgotten images", fontsize=8, va="top")
+    ax.set(xscale="log", yscale="log", xlabel="||grad F(w)|| that training left over",
+           ylabel="distance to the retrained model")  # fmt: skip
+    ax.invert_xaxis()
+    ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)
+    ax.legend(fontsize=8)
+    return fig
+
+
+def regime(results: Saved) -> Figure:
+    """From a stationary w: what the step leaves of the distance, by damping and forget set."""
+    table = results.table("stationary")
+    fig, (ax,) = canvas(width=6.8, height=4.0)
+    sets = list(table.groupby("forget").n_u.mean().sort_values().index)
+    colours = [*ramp(len(sets) - 1), COLOURS["one class"]]
+    sets = [name for name in sets if name != "one class"] + ["one class"]
+    for name, colour in zip(sets, colours, strict=True):
+        own = table[table.forget == name].dropna(subset="error")
+        own = own.assign(left=own.error / own.nothing)
+        marker = "s" if name == "one class" else "o"
+        band(ax, own, "lam", "left", 100, color=colour, marker=marker, label=name)
+    ax.axhline(100, color=COLOURS["trained"], ls="--", lw=1)
+    ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="of the distance left, %")
+    ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)
+    fig.legend(*ax.get_legend_handles_labels(), title="forgotten", fontsize=8, title_fontsize=8,
+               loc="outside right upper")  # fmt: skip
+    return fig
+
+
+def _stationary(results: Saved, seeds: int) -> str:
+    return wrapped(f"{results.numbers['stationary title']['value']}, {runs(seeds)}", 6.0)

@@ -1,0 +1,65 @@
+"""The figures of 08_norm_constraint_ablation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..results import Saved
+from . import COLOURS, MARKERS, canvas, runs, wrapped
+from .norm_constraint import radius
+
+
+def bounds(results: Saved) -> Figure:
+    """By radius: the bound, 2C, the real error and what it is without a step."""
+    lines = {"bound": "bound of Theorem 3.4", "2C": "2C", "nothing": "nothing is done",
+             "error": "real error"}  # fmt: skip
+    look = {"bound": COLOURS["bound"], "2C": COLOURS["2C"], "nothing": COLOURS["trained"],
+            "error": COLOURS["unlearned"]}  # fmt: skip
+    table = results.table("radii")
+    fig, axes = canvas(table.pair.nunique(), width=6.0, height=4.0)
+    for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
+        for name, label in lines.items():
+            _by_radius(ax, own[np.isfinite(own[name])], name, own, color=look[name], label=label)
+        ax.set(yscale="log", ylabel="distance to retraining")
+        _finished(ax, results, pair, own)
+    fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    return fig
+
+
+def scores(results: Saved) -> Figure:
+    """By radius: accuracy on test and on forgotten images."""
+    table = results.table("radii")
+    fig, axes = canvas(table.pair.nunique(), width=6.0, height=3.8)
+    for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
+        for name in ("trained", "unlearned", "retrained"):
+            _by_radius(
+                ax, own, f"forgotten, {name}", own, 100, color=COLOURS[name],
+                marker=MARKERS[name], label=f"forgotten images, {name}",
+            )  # fmt: skip
+        _by_radius(ax, own, "test, trained", own, 100, color="#000000", ls=":", label="test images")
+        ax.set(ylabel="accuracy (micro F1), %")
+        _finished(ax, results, pair, own)
+    fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    return fig
+
+
+def _by_radius(
+    ax: Axes, own: pd.DataFrame, y: str, whole: pd.DataFrame, factor: float = 1.0, **look
+) -> None:
+    """Mean and range by radius, radii evenly spaced so that "none" has a place."""
+    places = {C: i for i, C in enumerate(sorted(whole.C.unique()))}
+    values = factor * own.groupby("C")[y].agg(["mean", "min", "max"])
+    where = [places[C] for C in values.index]
+    ax.fill_between(where, values["min"], values["max"], color=look["color"], alpha=0.15, lw=0)
+    ax.plot(where, values["mean"], **{"marker": "o", "ms": 5, "lw": 1.5} | look)
+
+
+def _finished(ax: Axes, results: Saved, pair: str, own: pd.DataFrame) -> None:
+    radii = sorted(own.C.unique())
+    ax.set_xticks(range(len(radii)), [radius(C) for C in radii])
+    ax.set_xlabel("radius C of both trainings")
+    title = f"{results.numbers['titles']['value'][pair]}, {runs(own.seed.nunique())}"
+    ax.set_title(wrapped(title, 5.2), fontsize=9)

@@ -1,0 +1,70 @@
+"""Who asks to be forgotten: at random, a whole class, or images that resemble each other.
+
+Each gives indices into d's training images. `in_turn` cuts them into a sequence of requests, and
+Asked(d.pair, d.seed, tuple(indices)) is the experiment that was asked to forget them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..errors import require
+from .experiments import Experiment, generator
+
+
+@dataclass(frozen=True)
+class Asked(Experiment):
+    """The same experiment, asked to forget the images that it is given instead of its own draw."""
+
+    wanted: tuple[int, ...] = ()
+
+    @cached_property
+    def forget(self) -> Tensor:
+        return torch.tensor(sorted(self.wanted))
+
+
+def random_samples(d: Experiment, count: int) -> Tensor:
+    """`count` images at random, in the order of d.forget's draw: a larger count adds to it."""
+    return torch.randperm(d.F.n, generator=generator("forget", d.seed))[:_checked(d, count)]
+
+
+def whole_class(d: Experiment, label: int) -> Tensor:
+    """All images of one class."""
+    labels = d.images.y_train
+    found = (labels == label).nonzero().squeeze(1)
+    require(
+        len(found) > 0,
+        f"no training image has the label {label}; there are {labels.unique().tolist()}.",
+    )
+    return found
+
+
+def look_alikes(d: Experiment, count: int) -> Tensor:
+    """One image at random and the `count` - 1 nearest to it in pixels, nearest first.
+
+    Not i.i.d.: as when one person's, or one camera's, images are to go.
+    """
+    x = d.images.train()[0].flatten(1)
+    one = random_samples(d, 1)
+    return (x - x[one]).square().sum(1).argsort(stable=True)[:_checked(d, count)]
+
+
+def in_turn(forget: Tensor, requests: int) -> list[Tensor]:
+    """The same images as so many requests, of sizes that differ by one at most."""
+    require(
+        1 <= requests <= len(forget),
+        f"{len(forget)} images cannot be {requests} requests; ask for 1 to {len(forget)}.",
+    )
+    return list(forget.tensor_split(requests))
+
+
+def _checked(d: Experiment, count: int) -> int:
+    require(
+        1 <= count < d.F.n,
+        f"{count} of {d.F.n} images would be forgotten; give 1 to {d.F.n - 1}.",
+    )
+    return count

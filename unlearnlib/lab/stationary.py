@@ -1,0 +1,179 @@
+"""A network trained until nothing is left of the gradient: where the theory of the step lives.
+
+model = Stationary(profile.mlp_mnist, seed=0)
+w = model.at(1e-6)                ||grad F(w)|| <= 1e-6
+w_r = model.retrained(forget)     the same without these images, from there: a warm start
+
+The paper's MLP with tanh in place of ReLU, so that its Hessian is continuous, with a decay of 0.1,
+so that its minimum has a curvature to speak of, and on few images, for time; in float64, and
+lowered by L-BFGS, since no stochastic method gets there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from ..cg import conjugate_gradient
+from ..checks import Indices
+from ..errors import DivergenceError, NegativeCurvatureError, require
+from ..evaluation.metrics import accuracy, distance
+from ..newton import newton_update
+from ..objective import Objective
+from ..progress import bar
+from .experiments import Experiment
+from .profiles import Pair
+from .requests import random_samples, whole_class
+from .store import load_or_make
+
+WEIGHT_DECAY = 0.1
+IMAGES = 2000
+LEVELS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of ||grad F||, each reached from the one before
+STATIONARY = LEVELS[-1]
+MEMORY, MOST_STEPS = 50, 20_000
+SOURCES = ("lab/stationary.py",)
+
+
+def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
+    """w, lowered by L-BFGS until ||grad F(w)|| <= gradient.
+
+    Raises DivergenceError where it stops short of that.
+    """
+    slope = F.gradient(w)
+
+    def value_and_slope(v: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal slope
+        at = torch.from_numpy(v).to(w)
+        slope = F.gradient(at)
+        return F.value(at), slope.double().numpy()
+
+    def stop_when_low(_: np.ndarray) -> None:
+        if float(slope.norm()) <= gradient:  # of the point just accepted, the last one asked for
+            raise StopIteration
+
+    limits = {"maxcor": MEMORY, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS}
+    found = minimize(
+        value_and_slope, w.double().numpy(), jac=True, method="L-BFGS-B", callback=stop_when_low,
+        options=limits | {"ftol": 0, "gtol": gradient / F.p**0.5},
+    )  # fmt: skip
+    end = torch.from_numpy(found.x).to(w)
+    reached = float(F.gradient(end).norm())
+    require(
+        reached <= gradient,
+        f"L-BFGS stopped at ||grad F|| = {reached:.3g}, above {gradient:g} ({found.message}): "
+        "use float64, or a larger decay.",
+        DivergenceError,
+    )
+    return end
+
+
+@dataclass(frozen=True)
+class Stationary:
+    """The smooth, decayed network of a pair at one seed. Made when asked for, then kept.
+
+    d      the experiment it starts from: trained as the pair says, on at most an eighth of its
+           images, and asked to forget one in a hundred of them
+    F      its objective, in float64
+    """
+
+    pair: Pair
+    seed: int
+
+    @cached_property
+    def d(self) -> Experiment:
+        n = min(IMAGES, Experiment(self.pair, self.seed).F.n // 8)
+        smooth = {"activation": "tanh", "weight_decay": WEIGHT_DECAY}
+        few = {"train": n, "forget": max(1, n // 100)}
+        return Experiment(replace(self.pair, **smooth, **few), self.seed)
+
+    @cached_property
+    def F(self) -> Objective:
+        return self.d.F.to(torch.float64)
+
+    def at(self, gradient: float) -> Tensor:
+        """w where ||grad F|| first came down to `gradient`, one of LEVELS."""
+        before = LEVELS[: LEVELS.index(gradient)]
+        return self._kept(
+            {"gradient": gradient},
+            lambda: lower(self.F, self.at(before[-1]) if before else self.d.w.double(), gradient),
+        )
+
+    def retrained(self, forget: Tensor) -> Tensor:
+        """The stationary point without these images that one reaches from `at(STATIONARY)`."""
+        F_r = self.F.without(forget)
+        return self._kept(
+            {"without": forget.tolist()}, lambda: lower(F_r, self.at(STATIONARY), STATIONARY)
+        )
+
+    def afresh(self) -> Tensor:
+        """The stationary point without d.forget that retraining from the first start leads to."""
+        F_r = self.F.without(self.d.forget)
+        return self._kept(
+            {"afresh": self.d.forget.tolist()},
+            lambda: lower(F_r, self.d.retrained.w.double(), STATIONARY),
+        )
+
+    def _kept(self, key: dict, make) -> Tensor:
+        made = load_or_make(
+            "stationary", {**self.d.identity, **key}, lambda: ({"w": make()}, {}), sources=SOURCES
+        )
+        return made.tensors["w"]
+
+
+def sizes(pair: Pair, lams: Sequence[float], seeds: Sequence[int]) -> list[dict]:
+    """By forget set and damping: the error of the step from a stationary w, and without it.
+
+    Forget sets are a thousandth, a hundredth and a tenth of the images, at random, and one class.
+    A damping that does not lift the curvature above zero is "refused".
+    """
+    rows = []
+    for seed in bar(seeds, "forget sets"):
+        model = Stationary(pair, seed)
+        n = model.F.n
+        sets = {f"{n_u} at random": random_samples(model.d, n_u)
+                for n_u in sorted({max(1, n // share) for share in (1000, 100, 10)})}  # fmt: skip
+        for name, forget in {**sets, "one class": whole_class(model.d, 3)}.items():
+            which = {"seed": seed, "forget": name, "n_u": len(forget)}
+            rows += [which | _step(model, STATIONARY, forget, lam) for lam in lams]
+    return rows
+
+
+def leftovers(pair: Pair, lam: float, seeds: Sequence[int]) -> list[dict]:
+    """By the gradient that training left over: the error of the step, from either gradient.
+
+    One image in a hundred is forgotten; the retrained model is stationary.
+    """
+    rows = []
+    for seed in bar(seeds, "levels of the gradient"):
+        model = Stationary(pair, seed)
+        forget = model.d.forget
+        for level in LEVELS:
+            w = model.at(level)
+            signal = len(forget) / (model.F.n - len(forget)) * model.F.only(forget).gradient(w)
+            which = {"seed": seed, "level": level, "whole": float(model.F.gradient(w).norm()),
+                     "signal": float(signal.norm())}  # fmt: skip
+            for side in ("retained", "forget"):
+                rows.append({**which, "gradient": side, **_step(model, level, forget, lam, side)})
+    return rows
+
+
+def _step(
+    model: Stationary, level: float, forget: Indices, lam: float, side: str = "retained"
+) -> dict:
+    """The Newton step at one damping: distance to retraining without it ("nothing") and with it."""
+    w, w_r = model.at(level), model.retrained(forget)
+    F_u = model.F.only(forget)
+    row = {"lam": lam, "nothing": distance(w, w_r), "trained": accuracy(F_u, w),
+           "retrained": accuracy(F_u, w_r)}  # fmt: skip
+    solver = partial(conjugate_gradient, tol=1e-4, max_steps=2000)
+    try:
+        step = newton_update(model.F, w, forget, lam=lam, solver=solver, gradient=side)
+    except NegativeCurvatureError:
+        return row | {"refused": True}
+    return row | {"error": distance(step, w_r), "unlearned": accuracy(F_u, step)}
