@@ -9,7 +9,7 @@ OWN_FIGURES = $(addprefix figures/,$(filter-out laptop,$(PROFILES)))
 VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help env reproduce test clean
+.PHONY: help env reproduce test publish clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
@@ -30,6 +30,9 @@ test: export UNLEARNLIB_PROGRESS = 0
 test: .venv/.ready ## run the tests, and every notebook at smoke size
 	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	    --durations=10 tests notebooks
+
+publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks, claims into README
+	$(VENV_PYTHON) -m unlearnlib.lab.publish
 
 clean: ## remove results: .cache but for its data, and figures but for figures/laptop
 	@if [ -d .cache ]; then find .cache -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +; fi

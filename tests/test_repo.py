@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 
-from unlearnlib.lab import profiles
+from unlearnlib.lab import profiles, publish, results
 from unlearnlib.lab.store import repository_root
 
 if sys.version_info >= (3, 11):
@@ -88,7 +89,7 @@ def test_every_folder_of_code_is_installed():
 def test_help_lists_every_target():
     phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE).group(1).split()
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert {"help", "env", "reproduce", "test", "clean"} <= set(phony)
+    assert {"help", "env", "reproduce", "test", "publish", "clean"} <= set(phony)
     listed = re.findall(r"^  (\w+) +\S", said, re.MULTILINE)
     assert sorted(listed) == sorted(phony)
     assert all(name in said for name in profiles.names())
@@ -207,6 +208,53 @@ def test_the_readme_shows_the_minutes_that_the_profiles_plan():
     assert shown.split("\n") == [*table, ""]
 
 
+# What is committed of the laptop run
+
+
+@pytest.fixture
+def committed(monkeypatch):
+    """The results of every notebook, as committed."""
+    monkeypatch.setenv("UNLEARNLIB_FIGURES", "figures")
+    return [results.load(path.stem, publish.PROFILE) for path in NOTEBOOKS]
+
+
+def test_the_readme_answers_each_claim_as_the_committed_results_do(committed):
+    readme = (ROOT / "README.md").read_text()
+    assert publish.between(readme, "claims", publish.claims_table(committed)) == readme
+
+
+def test_each_notebook_shows_the_claims_of_its_committed_results(committed):
+    for path, its in zip(NOTEBOOKS, committed, strict=True):
+        shown = [out for cell in code(read(path)) for out in cell.outputs if "data" in out]
+        table = unescape([out.data["text/html"] for out in shown if "text/html" in out.data][-1])
+        for claim, entry in its.claims.items():
+            assert claim in table and entry["why"] in table, (path.name, claim)
+
+
+def test_the_committed_results_say_where_they_come_from(committed):
+    for its in committed:
+        made = its.provenance
+        assert its.profile == made["profile"]["name"] == publish.PROFILE
+        assert (
+            re.fullmatch(r"[0-9a-f]{40}", made["git"]["commit"]) and made["git"]["dirty"] is False
+        )
+        assert {"torch", "unlearnlib"} <= set(made["packages"]) and made["machine"]["threads"] >= 1
+        assert its.claims and all(re.search(r"[0-9a-f]{8}", d) for d in its.datasets.values())
+
+
+def test_each_committed_figure_is_explained_and_belongs_to_a_notebook():
+    figures = {str(p.relative_to(ROOT / "figures")) for p in ROOT.glob("figures/laptop/*/*.png")}
+    linked = re.findall(r"\]\((laptop/[^)]+\.png)\)", (ROOT / "figures/README.md").read_text())
+    assert figures and sorted(linked) == sorted(figures)
+    saved = {
+        f"laptop/{path.stem}/{name}.png"
+        for path in NOTEBOOKS
+        for cell in code(read(path))
+        for name in re.findall(r'^save\(.*results, "(\w+)"\)$', cell.source, re.MULTILINE)
+    }
+    assert figures == saved
+
+
 # Notebooks
 
 
@@ -289,7 +337,8 @@ def test_no_file_names_a_place_on_one_machine():
 
 
 def test_links_between_our_files_lead_somewhere():
-    texts = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")}
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("figures/*.md")]
+    texts = {path: path.read_text(encoding="utf-8") for path in pages}
     for path in NOTEBOOKS:
         texts[path] = "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
     links = [

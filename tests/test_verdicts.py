@@ -76,3 +76,64 @@ def test_the_470_is_judged_at_the_papers_size_alone():
 def test_an_update_approximates_from_half_of_the_way_on():
     found = [verdicts.approximates(share)[0] for share in (0.6, 0.2, 0.01, -1.0)]
     assert found == ["reproduced", "partly", "not reproduced", "not reproduced"]
+
+
+def by(columns, *rows):
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("bound", "error", "verdict"),
+    [
+        ((100, 41), (9, 5), "reproduced"),
+        ((100, 41), (9, 8), "partly"),  # to doing nothing, not below
+        ((100, 41), (7, 7.9), "partly"),  # the bound alone
+        ((100, 99), (9, 5), "partly"),  # the error alone
+        ((100, 99), (7, 7.9), "not reproduced"),
+    ],
+)
+def test_a_larger_damping_must_gain_on_doing_nothing(bound, error, verdict):
+    tables = [by([1.0, 1e5], row) for row in (bound, error, (8, 8))]
+    assert verdicts.tightens(*tables)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"),
+    [((50, 50.1), "reproduced"), ((50, 80), "partly"), ((50, 200), "not reproduced")],
+)
+def test_a_bound_is_independent_up_to_a_tenth(row, verdict):
+    assert verdicts.independent(by([1, 100], (50, 50), row))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "test", "verdict"),
+    [
+        ((2, 4, 10), (0.9, 0.9, 0.9), "reproduced"),
+        ((2, 8, 10), (0.9, 0.9, 0.9), "partly"),  # another radius, at no cost
+        ((2, 9.9, 10), (0.5, 0.9, 0.9), "not reproduced"),  # another radius, at a cost
+        ((9, 10, 10), (0.9, 0.9, 0.9), "not reproduced"),
+    ],
+)
+def test_a_ball_must_halve_the_error_at_little_cost(error, test, verdict):
+    radii = [4.0, 20.0, float("inf")]
+    assert verdicts.constrained(by(radii, error), by(radii, test))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("gradient", "bound", "verdict"),
+    [
+        ((1, 0.2), (10, 8), "reproduced"),
+        ((1, 0.2), (10, 9.9), "partly"),
+        ((1, 0.9), (10, 8), "partly"),
+        ((1, 0.9), (10, 9.9), "not reproduced"),
+    ],
+)
+def test_gradient_and_bound_must_both_fall(gradient, bound, verdict):
+    assert verdicts.falls(by([1, 10], gradient), by([1, 10], bound))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"), [(4, "reproduced"), (8, "partly"), (9.99, "not reproduced")]
+)
+def test_a_sequence_must_come_nearer_than_doing_nothing(error, verdict):
+    assert verdicts.follows(by([1, 10], (5, error)), by([1, 10], (5, 10)))[0] == verdict

@@ -29,7 +29,7 @@ class Asked(Experiment):
 
 def random_samples(d: Experiment, count: int) -> Tensor:
     """`count` images at random, in the order of d.forget's draw: a larger count adds to it."""
-    return torch.randperm(d.F.n, generator=generator("forget", d.seed))[:_checked(d, count)]
+    return torch.randperm(d.F.n, generator=generator("forget", d.seed))[: _checked(d, count)]
 
 
 def whole_class(d: Experiment, label: int) -> Tensor:
@@ -50,7 +50,7 @@ def look_alikes(d: Experiment, count: int) -> Tensor:
     """
     x = d.images.train()[0].flatten(1)
     one = random_samples(d, 1)
-    return (x - x[one]).square().sum(1).argsort(stable=True)[:_checked(d, count)]
+    return (x - x[one]).square().sum(1).argsort(stable=True)[: _checked(d, count)]
 
 
 def in_turn(forget: Tensor, requests: int) -> list[Tensor]:
@@ -64,7 +64,6 @@ def in_turn(forget: Tensor, requests: int) -> list[Tensor]:
 
 def _checked(d: Experiment, count: int) -> int:
     require(
-        1 <= count < d.F.n,
-        f"{count} of {d.F.n} images would be forgotten; give 1 to {d.F.n - 1}.",
+        1 <= count < d.F.n, f"{count} of {d.F.n} images would be forgotten; give 1 to {d.F.n - 1}."
     )
     return count

@@ -23,7 +23,7 @@ def bounds(results: Saved) -> Figure:
         band(ax, own, "lam", "error", color=COLOURS["unlearned"], marker="o", label="real error")
         ax.axhline(own["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C: no update at all")
         ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="distance to retraining")
-        ax.set_ylim(own.error.min() / 30, None)
+        ax.set_ylim(own.error.min() / 10, None)
         ax.set_title(_title(results, pair, own.seed.nunique()), fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, fontsize=8, loc="outside right upper")
@@ -81,7 +81,7 @@ def stationary_sizes(results: Saved) -> Figure:
     _sized(ax)
     ax.set_title(
         wrapped(f"{results.numbers['stationary title']['value']}, {runs(table.seed.nunique())}",
-                6.0), fontsize=9,
+                4.2), fontsize=9,
     )  # fmt: skip
     fig.legend(*ax.get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     return fig
@@ -96,4 +96,4 @@ def _sized(*axes: Axes) -> None:
 
 
 def _title(results: Saved, pair: str, seeds: int) -> str:
-    return wrapped(f"{results.numbers['titles']['value'][pair]}, {runs(seeds)}", 5.2)
+    return wrapped(f"{results.numbers['titles']['value'][pair]}, {runs(seeds)}", 4.2)

@@ -62,7 +62,8 @@ def leftovers(results: Saved) -> Figure:
     """By the gradient that training left over: the error of both steps, and of none."""
     table = results.table("leftovers")
     fig, (ax,) = canvas(width=6.6, height=4.0)
-    band(ax, table, "level", "nothing", color=COLOURS["trained"], marker="s", label="no step")
+    band(ax, table, "level", "nothing", color=COLOURS["trained"], marker="s", ms=9,
+         label="no step")  # fmt: skip
     for side, label in (("retained", "step from the retained gradient"),
                         ("forget", "step from the forgotten one")):  # fmt: skip
         band(ax, table[table.gradient == side], "level", "error", color=COLOURS[side],
@@ -92,6 +93,7 @@ def regime(results: Saved) -> Figure:
         band(ax, own, "lam", "left", 100, color=colour, marker=marker, label=name)
     ax.axhline(100, color=COLOURS["trained"], ls="--", lw=1)
     ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="of the distance left, %")
+    few_decades(ax.yaxis)
     ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)
     fig.legend(*ax.get_legend_handles_labels(), title="forgotten", fontsize=8, title_fontsize=8,
                loc="outside right upper")  # fmt: skip
@@ -99,4 +101,4 @@ def regime(results: Saved) -> Figure:
 
 
 def _stationary(results: Saved, seeds: int) -> str:
-    return wrapped(f"{results.numbers['stationary title']['value']}, {runs(seeds)}", 6.0)
+    return wrapped(f"{results.numbers['stationary title']['value']}, {runs(seeds)}", 4.4)

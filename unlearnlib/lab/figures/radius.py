@@ -22,7 +22,9 @@ def bounds(results: Saved) -> Figure:
     fig, axes = canvas(table.pair.nunique(), width=6.0, height=4.0)
     for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for name, label in lines.items():
-            _by_radius(ax, own[np.isfinite(own[name])], name, own, color=look[name], label=label)
+            size = {"ms": 9} if name == "nothing" else {}
+            finite = own[np.isfinite(own[name])]
+            _by_radius(ax, finite, name, own, color=look[name], label=label, **size)
         ax.set(yscale="log", ylabel="distance to retraining")
         _finished(ax, results, pair, own)
     fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
@@ -62,4 +64,4 @@ def _finished(ax: Axes, results: Saved, pair: str, own: pd.DataFrame) -> None:
     ax.set_xticks(range(len(radii)), [radius(C) for C in radii])
     ax.set_xlabel("radius C of both trainings")
     title = f"{results.numbers['titles']['value'][pair]}, {runs(own.seed.nunique())}"
-    ax.set_title(wrapped(title, 5.2), fontsize=9)
+    ax.set_title(wrapped(title, 4.2), fontsize=9)

@@ -15,7 +15,7 @@ def gradients(results: Saved) -> Figure:
     fig, axes = canvas(2, width=5.4, height=3.8)
     for ax, y, label in zip(
         axes, ("gradient", "step"),
-        ("||grad F_r(w)|| where the request starts", "length of the step"), strict=True,
+        ("||grad F_r(w)|| at its start", "length of the step"), strict=True,
     ):  # fmt: skip
         for kind, own in table.groupby("kind", sort=False):
             band(ax, own, "request", y, color=COLOURS[kind], marker=MARKERS[kind],
@@ -36,7 +36,7 @@ def bounds(results: Saved) -> Figure:
     band(flat, own, "request", "measured", color=COLOURS["bound"], ls="--",
          label="with the measured gradient")  # fmt: skip
     flat.axhline(own["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
-    flat.set(yscale="log", ylabel="bound on the distance to retraining")
+    flat.set(yscale="log", ylabel="bound on the distance")
     flat.set_title(f"random images, {runs(own.seed.nunique())}", fontsize=9)
     for kind, its in table.dropna(subset="error").groupby("kind", sort=False):
         band(real, its, "request", "nothing", color=COLOURS[kind], ls=":")
@@ -78,7 +78,7 @@ def budget(results: Saved) -> Figure:
     fig, (ax,) = canvas(width=6.4, height=3.6)
     ax.plot(own.request, own.each, color=COLOURS["released"], marker="o", label="this release")
     ax.plot(own.request, own.history, color=COLOURS["bound"], marker="s", label="all so far")
-    ax.set(yscale="log", ylabel="epsilon")
+    ax.set(ylabel="epsilon", ylim=(0, None))
     facts = results.numbers
     ax.set_title(
         f"sigma = {facts['sigma']['value']:g}, delta = {facts['delta']['value']:g}, sensitivity "

@@ -1,0 +1,75 @@
+"""Where training is finished: it is, retraining starts from there, and Newton's step tracks it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from unlearnlib import DivergenceError, Objective, squared_error
+from unlearnlib.evaluation.metrics import distance
+from unlearnlib.lab import profiles, stationary
+from unlearnlib.lab.stationary import STATIONARY, Stationary, lower
+
+SMALL = replace(profiles.load("smoke").mlp_mnist, width=0.25, epochs=3)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Stationary(SMALL, 0)
+
+
+def quadratic():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 5, generator=g, dtype=torch.float64)
+    y = torch.randn(40, 2, generator=g, dtype=torch.float64)
+    net = torch.nn.Linear(5, 2).double()
+    return Objective(net, x, y, loss=squared_error, weight_decay=0.1)
+
+
+def test_lowering_ends_at_the_minimum_of_a_quadratic():
+    F = quadratic()
+    w = lower(F, F.initial(), 1e-8)
+    exact = w - torch.linalg.solve(F.hessian(w), F.gradient(w))
+    assert float(F.gradient(w).norm()) <= 1e-8 and distance(w, exact) < 1e-6
+
+
+def test_lowering_stops_as_soon_as_it_is_low_enough():
+    F = quadratic()
+    norms = [float(F.gradient(lower(F, F.initial(), level)).norm()) for level in (1e-1, 1e-6)]
+    assert 1e-6 < norms[0] <= 1e-1 and norms[1] <= 1e-6
+
+
+def test_a_level_out_of_reach_is_refused_and_says_where_it_stopped():
+    F = quadratic()
+    with pytest.raises(DivergenceError, match=r"stopped at .* above 1e-30 .*: use float64"):
+        lower(F, F.initial(), 1e-30)
+
+
+def test_each_level_is_reached_inside_the_ball(model):
+    norms = [float(model.F.gradient(model.at(level)).norm()) for level in stationary.LEVELS]
+    assert all(norm <= level for norm, level in zip(norms, stationary.LEVELS, strict=True))
+    assert float(model.at(STATIONARY).norm()) < SMALL.C
+
+
+def test_retraining_is_stationary_without_the_forgotten_and_made_once(model, monkeypatch):
+    forget = model.d.forget
+    w_r = model.retrained(forget)
+    assert float(model.F.without(forget).gradient(w_r).norm()) <= STATIONARY
+    monkeypatch.setattr(stationary, "lower", lambda *a: pytest.fail("lowered again"))
+    assert model.retrained(forget).equal(w_r)
+
+
+def test_the_less_damping_the_more_of_the_way_is_covered(model):
+    rows = stationary.sizes(SMALL, (1e-3, 0.1, 10.0), seeds=(0,))
+    left = [row["error"] / row["nothing"] for row in rows if row["n_u"] == 1]
+    assert left == sorted(left) and left[0] < 0.7 and 0.8 < left[2] < 1
+    assert {row["forget"] for row in rows} >= {"1 at random", "one class"}
+
+
+def test_both_gradients_agree_where_nothing_is_left_over(model):
+    rows = stationary.leftovers(SMALL, lam=0.1, seeds=(0,))
+    last = {row["gradient"]: row for row in rows if row["level"] == STATIONARY}
+    assert last["retained"]["error"] == pytest.approx(last["forget"]["error"], rel=1e-3)
+    assert last["retained"]["whole"] <= STATIONARY < last["retained"]["signal"]

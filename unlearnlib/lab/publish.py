@@ -1,0 +1,143 @@
+"""Put a finished laptop run where readers look: outputs in the notebooks, claims in the README.
+
+Run as `make publish`, after `make reproduce PROFILE=laptop`. Everything it writes comes from the
+executed notebooks and from figures/laptop/*/results.json.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from ..errors import DataError, UnlearnError, require
+from .heartbeat import say
+from .results import Saved, load, worded
+from .store import cache_root, repository_root, write_whole
+
+PROFILE = "laptop"
+COLUMNS = ("claim", "the paper", "measured here", "verdict", "why")
+
+
+def main() -> int:
+    """Publish every notebook and the table; 1, and nothing is written, where one is not ready."""
+    root = repository_root()
+    sources = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    try:
+        notebooks = {path: published(path) for path in sources}
+        found = [load(path.stem, PROFILE) for path in sources]
+        for results in found:
+            _refuse_unknown_source(results)
+        readme = between(
+            (root / "README.md").read_text(encoding="utf-8"), "claims", claims_table(found)
+        )
+    except UnlearnError as error:
+        say(str(error))
+        return 1
+    for path, notebook in notebooks.items():
+        write_whole(path, nbformat.writes(notebook) + "\n")
+    write_whole(root / "README.md", readme)
+    say(f"published {len(notebooks)} notebooks and {sum(len(r.claims) for r in found)} claims")
+    return 0
+
+
+def published(source: Path) -> NotebookNode:
+    """The notebook with the outputs of its last laptop run, cleaned of the run's metadata.
+
+    Raises DataError where it was not run, or changed since: outputs must belong to what one reads.
+    """
+    executed = cache_root() / "executed" / PROFILE / source.name
+    remedy = f"run `make reproduce PROFILE={PROFILE} NOTEBOOK={source.stem}`"
+    require(executed.exists(), f"{source.name} has no {PROFILE} run yet: {remedy}", DataError)
+    notebook, run = (nbformat.read(path, as_version=4) for path in (source, executed))
+    cells = [c for c in run.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    require(
+        [c.source for c in cells] == [c.source for c in notebook.cells],
+        f"{source.name} changed since its {PROFILE} run: {remedy} again",
+        DataError,
+    )
+    code = [pair for pair in zip(notebook.cells, cells, strict=True) if "outputs" in pair[0]]
+    for count, (cell, ran) in enumerate(code, 1):
+        cell.outputs = [_cleaned(output, count) for output in ran.outputs if _is_read(output)]
+        cell.execution_count = count
+    return notebook
+
+
+def _is_read(output: NotebookNode) -> bool:
+    """Progress bars and warnings name places on the machine they ran on."""
+    return output.get("name") != "stderr"
+
+
+def _cleaned(output: NotebookNode, count: int) -> NotebookNode:
+    output.metadata = {}
+    if "execution_count" in output:
+        output.execution_count = count
+    return output
+
+
+def claims_table(found: list[Saved]) -> str:
+    """All claims as one table in Markdown, each beside the notebook that answers it."""
+    verdicts = [claim["verdict"] for results in found for claim in results.claims.values()]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+    rows = [
+        f"{len(verdicts)} claims: {counts}. {_made(found)}",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" * len(COLUMNS) + "|",
+    ]
+    for results in found:
+        rows += [_row(results.notebook, name, its) for name, its in results.claims.items()]
+    return "\n".join(rows)
+
+
+def _row(notebook: str, claim: str, its: dict) -> str:
+    link = f"[{notebook[:2]}](notebooks/{notebook}.ipynb)"
+    runs = f"n = {its['n']}" + ("" if its["spread"] is None else f", {worded(its['spread'])}")
+    measured = worded(its["measured"])
+    cells = f"{claim} ({link})", its["paper"], f"{measured} ({runs})", its["verdict"], its["why"]
+    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
+
+
+def _made(found: list[Saved]) -> str:
+    """When, with what and from which commits the results were made."""
+    made = [results.provenance for results in found]
+    commits = dict.fromkeys(p["git"]["commit"][:7] for p in made)
+    days = sorted({p["finished"][:10] for p in made})
+    versions = dict.fromkeys(f"torch {p['packages']['torch']}" for p in made)
+    machines = dict.fromkeys(
+        f"{p['machine']['cores']} cores, {p['machine']['device']}" for p in made
+    )
+    return (
+        f"Made {' to '.join(dict.fromkeys((days[0], days[-1])))} at `{PROFILE}`, "
+        f"{', '.join(versions)}, {', '.join(machines)}, from {', '.join(commits)}."
+    )
+
+
+def _refuse_unknown_source(results: Saved) -> None:
+    git = results.provenance["git"]
+    require(
+        git["dirty"] is False,
+        f"the results of {results.notebook} come from sources that no commit holds (commit "
+        f"{git['commit'][:7]}, dirty: {git['dirty']}): commit, then run it again",
+        DataError,
+    )
+
+
+def between(text: str, name: str, new: str) -> str:
+    """`text` with what stands between <!-- name --> and <!-- /name --> replaced."""
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    changed, count = re.subn(
+        pattern, lambda m: f"{m.group(1)}{new}\n{m.group(2)}", text, flags=re.DOTALL
+    )
+    require(
+        count == 1,
+        f"there are {count} places between <!-- {name} --> and <!-- /{name} -->; it must be one",
+    )
+    return changed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
