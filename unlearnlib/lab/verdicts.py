@@ -1,4 +1,4 @@
-"""When a claim of the paper counts as reproduced: rules on tables, fixed before the numbers.
+"""When a claim of the paper counts as reproduced: rules on tables, fixed before the run that they judge.
 
 Each returns (verdict, why) for `Results.claim`. A method that does no better than doing nothing
 gets no credit, however close to retraining both are.
