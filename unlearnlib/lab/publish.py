@@ -47,23 +47,32 @@ def main() -> int:
 def published(source: Path) -> NotebookNode:
     """The notebook with the outputs of its last laptop run, cleaned of the run's metadata.
 
-    Raises DataError where it was not run, or changed since: outputs must belong to what one reads.
+    Raises DataError where it was not run, or its code changed since: outputs must belong to what
+    one reads.
     """
     executed = cache_root() / "executed" / PROFILE / source.name
     remedy = f"run `make reproduce PROFILE={PROFILE} NOTEBOOK={source.stem}`"
     require(executed.exists(), f"{source.name} has no {PROFILE} run yet: {remedy}", DataError)
     notebook, run = (nbformat.read(path, as_version=4) for path in (source, executed))
-    cells = [c for c in run.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    before, after = _code(notebook), _code(run)
     require(
-        [c.source for c in cells] == [c.source for c in notebook.cells],
-        f"{source.name} changed since its {PROFILE} run: {remedy} again",
+        [c.source for c in before] == [c.source for c in after],
+        f"the code of {source.name} changed since its {PROFILE} run: {remedy} again",
         DataError,
     )
-    code = [pair for pair in zip(notebook.cells, cells, strict=True) if "outputs" in pair[0]]
-    for count, (cell, ran) in enumerate(code, 1):
+    for count, (cell, ran) in enumerate(zip(before, after, strict=True), 1):
         cell.outputs = [_cleaned(output, count) for output in ran.outputs if _is_read(output)]
         cell.execution_count = count
     return notebook
+
+
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells, without the one that papermill put in."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
 
 
 def _is_read(output: NotebookNode) -> bool:
