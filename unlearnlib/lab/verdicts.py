@@ -71,9 +71,9 @@ def faster_than_exact(factor: float, n: int, p: int, claimed: float = 470.0) -> 
     return "reproduced" if at_size else "partly", where
 
 
-def approximates(share: float) -> Verdict:
+def approximates(share: float, to: str = "a warm-started retraining") -> Verdict:
     """The update approximates the retrained model: at least half of the way is covered."""
-    said = "share of the distance to a warm-started retraining that the step removes"
+    said = f"share of the distance to {to} that the step removes"
     return _verdict(share >= 0.5, share >= 0.1), said
 
 
