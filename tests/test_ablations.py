@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unlearnlib import bounds
+from unlearnlib import bounds, project
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import ablations, curvature, profiles, sequences
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.requests import Asked
+from unlearnlib.lab.requests import Asked, random_samples
 
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=3, seeds=(0,), forget=30)
 
@@ -77,11 +77,17 @@ def test_the_estimate_is_the_newton_step_by_a_dense_solve():
     assert distance(w, tiny.w.double() - step) < 1e-2 * float(step.norm())
 
 
-def test_a_forget_set_changes_the_error_and_hardly_the_bound():
+def test_each_forget_set_is_as_large_as_asked_and_has_a_retraining_of_its_own():
     rows = ablations.forget_sizes(SMALL, [1, 60])
     assert [row["n_u"] for row in rows] == [1, 60]
-    assert rows[0]["M part"] == rows[1]["M part"] and rows[0]["lam part"] == rows[1]["lam part"]
-    assert rows[0]["nothing"] != rows[1]["nothing"]
+    for row in rows:
+        d = Asked(
+            SMALL, 0, wanted=tuple(sequences.random_samples(Experiment(SMALL, 0), row["n_u"]))
+        )
+        assert len(d.forget) == row["n_u"]
+        assert row["nothing"] == pytest.approx(distance(d.w, d.retrained.w))
+        bound = curvature.measure(d).bound(SMALL.C, SMALL.lam, curvature.residual(d))
+        assert row["bound"] == pytest.approx(bound["bound"])
 
 
 def test_a_ball_that_does_not_bind_changes_nothing_but_the_bound():
@@ -94,11 +100,13 @@ def test_a_ball_that_does_not_bind_changes_nothing_but_the_bound():
 
 
 def test_the_gradients_of_a_stop_are_those_of_the_identity(d):
-    """n_r grad F_r = n grad F - n_u grad F_u, so the two parts bound the whole."""
+    """grad F_r = n/n_r grad F - n_u/n_r grad F_u, decay included."""
     row, _ = ablations.stops(SMALL, [SMALL.epochs], lam=50.0)
-    whole, n, n_r = row["whole"], d.F.n, d.F_r.n
-    retained = float(d.F_r.gradient(d.w).norm())
-    assert abs(n / n_r * whole - row["signal"]) <= retained <= n / n_r * whole + row["signal"]
+    pull = d.F_u.n / d.F_r.n * d.F_u.gradient(d.w)
+    whole = d.F.gradient(d.w)
+    assert row["whole"] == pytest.approx(float(whole.norm()))
+    assert row["signal"] == pytest.approx(float(pull.norm()))
+    assert (d.F.n / d.F_r.n * whole - pull).allclose(d.F_r.gradient(d.w), atol=1e-6)
     assert row["G"] == pytest.approx(float(d.F_r.gradient(d.retrained.w).norm()))
 
 
@@ -116,10 +124,34 @@ def test_a_sequence_ends_where_its_requests_together_say(d):
         float(Asked(SMALL, 0, wanted=tuple(_first(d, 10))).F_r.gradient(d.w).norm()), rel=1e-4
     )
     assert rows[2]["nothing"] == pytest.approx(distance(d.w, d.retrained.w))
-    assert "error" not in rows[1]
+    assert "error" not in rows[1] and rows[0]["error"] != rows[0]["nothing"]
     assert all(row["measured"] < row["worst"] for row in rows)
     assert len({row["worst"] for row in rows}) == 1
     assert rows[0]["each"] == rows[0]["history"] < rows[2]["history"]
+
+
+def test_a_sequence_goes_on_from_its_last_estimate(d):
+    """Two requests by hand: each a step from where the one before it ended."""
+    rows = sequences.sequence(d, "random", requests=2, checked=(2,))
+    w, gone = d.w, []
+    for part in sequences.in_turn(sequences.KINDS["random"](d), 2):
+        gone += part.tolist()
+        F_r = d.F.without(gone)
+        x = sequences._solve(F_r, w, F_r.gradient(w), lam=SMALL.lam, tol=1e-3).x
+        w = project(w - x, SMALL.C)
+    assert rows[1]["error"] == pytest.approx(distance(w, d.retrained.w), rel=1e-5)
+    assert rows[1]["step"] == pytest.approx(float(x.norm()), rel=1e-3)
+
+
+def test_bounds_stand_beside_random_requests_alone(d):
+    rows = sequences.sequence(d, "one class", requests=2, checked=())
+    assert not {"worst", "measured"} & set(rows[0]) and {"gradient", "each"} <= set(rows[0])
+
+
+def test_a_damping_too_small_is_refused_not_fatal():
+    wild = replace(SMALL, epochs=1, width=0.25)
+    row, _ = ablations.dampings(wild, [0.0, 100.0])
+    assert row["refused"] and row["bound"] == math.inf and "error" not in row
 
 
 def _first(d, count):

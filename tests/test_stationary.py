@@ -61,7 +61,7 @@ def test_retraining_is_stationary_without_the_forgotten_and_made_once(model, mon
     assert model.retrained(forget).equal(w_r)
 
 
-def test_the_less_damping_the_more_of_the_way_is_covered(model):
+def test_for_one_image_less_damping_covers_more_of_the_way(model):
     rows = stationary.sizes(SMALL, (1e-3, 0.1, 10.0), seeds=(0,))
     left = [row["error"] / row["nothing"] for row in rows if row["n_u"] == 1]
     assert left == sorted(left) and left[0] < 0.7 and 0.8 < left[2] < 1

@@ -85,16 +85,26 @@ def by(columns, *rows):
 @pytest.mark.parametrize(
     ("bound", "error", "verdict"),
     [
-        ((100, 41), (9, 5), "reproduced"),
+        ((100, 41), (7.9, 5), "reproduced"),
         ((100, 41), (9, 8), "partly"),  # to doing nothing, not below
-        ((100, 41), (7, 7.9), "partly"),  # the bound alone
+        ((100, 41), (7, 7.9), "partly"),  # the bound alone: the error rises
+        ((100, 41), (8.00001, 8), "partly"),  # the bound alone: it hardly changes
         ((100, 99), (9, 5), "partly"),  # the error alone
         ((100, 99), (7, 7.9), "not reproduced"),
     ],
 )
 def test_a_larger_damping_must_gain_on_doing_nothing(bound, error, verdict):
     tables = [by([1.0, 1e5], row) for row in (bound, error, (8, 8))]
-    assert verdicts.tightens(*tables)[0] == verdict
+    found, why = verdicts.tightens(*tables)
+    assert found == verdict
+    change = error[1] / error[0] - 1
+    assert ("falls with lam" if change < -1e-3 else "rises" if change > 1e-3 else "hardly") in why
+
+
+def test_a_damping_that_was_refused_is_left_out():
+    lams = [0.1, 1.0, 1e5]
+    tables = by(lams, (1e9, 100, 41)), by(lams, (float("nan"), 7.9, 5)), by(lams, (8, 8, 8))
+    assert verdicts.tightens(*tables)[0] == "reproduced"
 
 
 @pytest.mark.parametrize(
@@ -106,17 +116,27 @@ def test_a_bound_is_independent_up_to_a_tenth(row, verdict):
 
 
 @pytest.mark.parametrize(
-    ("error", "test", "verdict"),
+    ("error", "nothing", "test", "verdict"),
     [
-        ((2, 4, 10), (0.9, 0.9, 0.9), "reproduced"),
-        ((2, 8, 10), (0.9, 0.9, 0.9), "partly"),  # another radius, at no cost
-        ((2, 9.9, 10), (0.5, 0.9, 0.9), "not reproduced"),  # another radius, at a cost
-        ((9, 10, 10), (0.9, 0.9, 0.9), "not reproduced"),
+        ((2, 4, 10), (3, 5, 11), (0.9, 0.9, 0.9), "reproduced"),
+        ((2, 4, 10), (2, 4, 10), (0.9, 0.9, 0.9), "partly"),  # the ball's merit, not the step's
+        ((2, 4, 10), (3, 5, 11), (0.9, 0.8, 0.9), "partly"),  # at a cost
+        ((2, 8, 10), (3, 9, 11), (0.9, 0.9, 0.9), "partly"),  # another radius, at none
+        ((2, 9.9, 10), (3, 11, 11), (0.5, 0.9, 0.9), "not reproduced"),  # another, at a cost
+        ((9, 10, 10), (9, 10, 10), (0.9, 0.9, 0.9), "not reproduced"),
     ],
 )
-def test_a_ball_must_halve_the_error_at_little_cost(error, test, verdict):
+def test_a_ball_must_halve_the_error_at_little_cost(error, nothing, test, verdict):
     radii = [4.0, 20.0, float("inf")]
-    assert verdicts.constrained(by(radii, error), by(radii, test))[0] == verdict
+    tables = [by(radii, row) for row in (error, nothing, test, (1, 0.2, 0))]
+    assert verdicts.constrained(*tables)[0] == verdict
+
+
+def test_a_ball_that_was_never_reached_is_said_to_be_so():
+    radii = [20.0, float("inf")]
+    same = by(radii, (5, 5))
+    verdict, why = verdicts.constrained(same, same, same, by(radii, (0, 0)))
+    assert verdict == "not reproduced" and "which no step ever reaches" in why
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,13 @@ def lissa_bound(
     [2C(MC + lam) + G]/(lam + lam_min) + [16 sqrt(ln(dim/rho))/(lam + lam_min) + 1/16] (2LC + G).
 
     gradient    ||grad F_r(w)|| where it is known, in place of its worst case 2LC + G: what falls
-                along a sequence of requests. It is read off the data, so no noise may follow it.
+                along a sequence of requests. It is read off the data: it must not set the noise.
 
     Holds for at least `lissa_steps` steps, and only if every sampled minibatch Hessian + lam I is
     as positive definite as the full one. Averaging chains would shrink the middle term; the
-    theorem does not use it. With lam_min <= L and dim >= 2 it stays above 2C, whatever lam is,
-    since 16 L sqrt(ln(dim/rho)) > lam_min: it never beats doing nothing. Grouping of the terms and
-    the proposition's number are inferred from restatements of the paper.
+    theorem does not use it. With lam_min <= L and dim >= 2 its worst case stays above 2C, whatever
+    lam is, since 16 L sqrt(ln(dim/rho)) > lam_min: it never beats doing nothing. Grouping of the
+    terms and the proposition's number are inferred from restatements of the paper.
     """
     require(0 < rho < 1, f"rho is {rho}; the failure probability must be in (0, 1).")
     newton = newton_bound(C, M, lam, lam_min, G)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import bounds
 from ..cg import conjugate_gradient
+from ..errors import NegativeCurvatureError
 from ..evaluation.metrics import accuracy, distance
 from ..newton import newton_update
 from ..objective import Objective
@@ -25,6 +26,7 @@ from .contenders import as_trained
 from .curvature import measure, residual, sample
 from .experiments import Experiment
 from .profiles import Pair
+from .requests import Asked, random_samples
 
 # Retained images that the Hessian is taken on; the gradient is over all of them.
 HESSIAN_SAMPLE = {"mlp": 2000, "allcnn": 128, "resnet18": 128}
@@ -36,11 +38,8 @@ def dampings(pair: Pair, lams: Sequence[float]) -> list[dict]:
     rows = []
     for seed, lam in _grid(pair.seeds, lams, "dampings"):
         d = Experiment(pair, seed)
-        w = estimate(d, lam)
-        warm = {"warm": distance(w, d.warm.w), "warm, nothing": distance(d.w, d.warm.w)}
-        bound = measure(d).bound(pair.C, lam, residual(d))
-        rows.append({"seed": seed, "lam": lam, **bound, "2C": bounds.trivial_bound(pair.C),
-                     **_error(d, w), **warm, "step": distance(w, d.w)})  # fmt: skip
+        bound = measure(d).bound(pair.C, lam, residual(d)) | {"2C": bounds.trivial_bound(pair.C)}
+        rows.append({"seed": seed, "lam": lam, **bound, **_reach(d, lam)})
     return rows
 
 
@@ -48,7 +47,7 @@ def forget_sizes(pair: Pair, sizes: Sequence[int]) -> list[dict]:
     """By the number of forgotten images, at the pair's lam: bound, real error, and scores."""
     rows = []
     for seed, n_u in _grid(pair.seeds, sizes, "sizes"):
-        d = Experiment(replace(pair, forget=n_u), seed)
+        d = Asked(pair, seed, wanted=tuple(random_samples(Experiment(pair, seed), n_u).tolist()))
         w = estimate(d, pair.lam)
         bound = measure(d).bound(pair.C, pair.lam, residual(d))
         rows.append({"seed": seed, "n_u": n_u, **bound, **_error(d, w), **_scores(d, w)})
@@ -56,12 +55,18 @@ def forget_sizes(pair: Pair, sizes: Sequence[int]) -> list[dict]:
 
 
 def radii(pair: Pair, Cs: Sequence[float], lam: float) -> list[dict]:
-    """By the radius of the ball that both models are trained in: bound, real error, and scores."""
+    """By the radius of the ball that both models are trained in: bound, real error, and scores.
+
+    start, norm   of the weights before training (and before any projection), and after it
+    projected     the largest share of an epoch's steps that ended outside the ball
+    """
     rows = []
     for seed, C in _grid(pair.seeds, Cs, "radii"):
         d = Experiment(replace(pair, C=C), seed)
         known, G, w = measure(d), residual(d), estimate(d, lam)
-        which = {"seed": seed, "C": C, "norm": float(d.w.double().norm()), "M": known.M, "G": G}
+        which = {"seed": seed, "C": C, "lam_min": known.lam_min, "M": known.M, "G": G}
+        which |= {"start": float(d.F.initial().norm()), "norm": float(d.w.double().norm())}
+        which["projected"] = max(epoch["projected"] for epoch in d.trained.history)
         bound = {"bound": known.bound(C, lam, G)["bound"], "2C": bounds.trivial_bound(C)}
         rows.append({**which, **bound, **_error(d, w), **_scores(d, w)})
     return rows
@@ -103,6 +108,17 @@ def solve_on(few: Objective, F_r: Objective, w: Tensor, b: Tensor, *, lam: float
     return conjugate_gradient(few, w, b, lam=lam, tol=TOL, max_steps=MAX_STEPS)
 
 
+def _reach(d: Experiment, lam: float) -> dict[str, float | bool]:
+    """Where the step ends, seen from the retrained and from the warm-started model."""
+    before = {"nothing": distance(d.w, d.retrained.w), "warm, nothing": distance(d.w, d.warm.w)}
+    try:
+        w = estimate(d, lam)
+    except NegativeCurvatureError:
+        return before | {"refused": True}
+    ends = {"error": distance(w, d.retrained.w), "warm": distance(w, d.warm.w)}
+    return before | ends | {"step": distance(w, d.w)}
+
+
 def _error(d: Experiment, w: Tensor) -> dict[str, float]:
     return {"error": distance(w, d.retrained.w), "nothing": distance(d.w, d.retrained.w)}
 
@@ -116,6 +132,7 @@ def _scores(d: Experiment, w: Tensor) -> dict[str, float]:
         "forgotten, retrained": accuracy(F_u.with_buffers(d.retrained.buffers), d.retrained.w),
         "test, trained": accuracy(F_test, d.w),
         "test, unlearned": accuracy(F_test, w),
+        "test, retrained": accuracy(F_test.with_buffers(d.retrained.buffers), d.retrained.w),
     }
 
 

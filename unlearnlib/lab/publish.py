@@ -63,6 +63,7 @@ def published(source: Path) -> NotebookNode:
     for count, (cell, ran) in enumerate(zip(before, after, strict=True), 1):
         cell.outputs = [_cleaned(output, count) for output in ran.outputs if _is_read(output)]
         cell.execution_count = count
+    nbformat.validate(notebook)
     return notebook
 
 
@@ -81,7 +82,8 @@ def _is_read(output: NotebookNode) -> bool:
 
 
 def _cleaned(output: NotebookNode, count: int) -> NotebookNode:
-    output.metadata = {}
+    if "metadata" in output:
+        output.metadata = {}
     if "execution_count" in output:
         output.execution_count = count
     return output

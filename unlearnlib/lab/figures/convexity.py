@@ -19,7 +19,7 @@ def bounds(results: Saved) -> Figure:
     for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for part, label in PARTS.items():
             band(ax, own, "lam", part, color=COLOURS[part], ls="--", lw=1, label=label)
-        band(ax, own, "lam", "bound", color=COLOURS["bound"], label="bound of Theorem 3.4")
+        band(ax, own, "lam", "bound", color=COLOURS["bound"], label="bound (Theorem 3.4 with G)")
         band(ax, own, "lam", "error", color=COLOURS["unlearned"], marker="o", label="real error")
         ax.axhline(own["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C: no update at all")
         ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="distance to retraining")
@@ -27,7 +27,7 @@ def bounds(results: Saved) -> Figure:
         ax.set_title(_title(results, pair, own.seed.nunique()), fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, fontsize=8, loc="outside right upper")
-    headline(fig, "constants as measured, so the true bound is larger; lines: means, bands: seeds")
+    headline(fig, "constants as measured, none of them proved; lines: means, bands: seeds")
     return fig
 
 
@@ -52,11 +52,11 @@ def forget_sizes(results: Saved) -> Figure:
     """By the size of the forget set: bound, real error, and F1 on the forgotten images."""
     table = results.table("forget sizes")
     fig, (lengths, scores) = canvas(2, width=5.6, height=3.8)
-    band(lengths, table, "n_u", "bound", color=COLOURS["bound"], label="bound of Theorem 3.4")
+    band(lengths, table, "n_u", "bound", color=COLOURS["bound"], label="bound (Theorem 3.4 with G)")
     band(lengths, table, "n_u", "error", color=COLOURS["unlearned"], marker="o", label="real error")
     lengths.axhline(table["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
     lengths.set(xscale="log", yscale="log", ylabel="distance to retraining")
-    lengths.set_title("neither sees how many are forgotten", fontsize=9)
+    lengths.set_title("bound and real error", fontsize=9)
     for name in ("trained", "unlearned", "retrained"):
         band(scores, table, "n_u", f"forgotten, {name}", 100, color=COLOURS[name], marker="o",
              label=name)  # fmt: skip

@@ -71,7 +71,7 @@ def leftovers(results: Saved) -> Figure:
     signal = table.signal.mean()
     ax.axvline(signal, color="#000000", ls=":", lw=1)
     ax.text(signal, ax.get_ylim()[1], " pull of the forgotten images", fontsize=8, va="top")
-    ax.set(xscale="log", yscale="log", xlabel="||grad F(w)|| that training left over",
+    ax.set(xscale="log", yscale="log", xlabel="||grad F(w)|| at most, when training stopped",
            ylabel="distance to the retrained model")  # fmt: skip
     ax.invert_xaxis()
     ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)

@@ -14,7 +14,7 @@ from .norm_constraint import radius
 
 def bounds(results: Saved) -> Figure:
     """By radius: the bound, 2C, the real error and what it is without a step."""
-    lines = {"bound": "bound of Theorem 3.4", "2C": "2C", "nothing": "nothing is done",
+    lines = {"bound": "bound (Theorem 3.4 with G)", "2C": "2C", "nothing": "nothing is done",
              "error": "real error"}  # fmt: skip
     look = {"bound": COLOURS["bound"], "2C": COLOURS["2C"], "nothing": COLOURS["trained"],
             "error": COLOURS["unlearned"]}  # fmt: skip
@@ -41,7 +41,9 @@ def scores(results: Saved) -> Figure:
                 ax, own, f"forgotten, {name}", own, 100, color=COLOURS[name],
                 marker=MARKERS[name], label=f"forgotten images, {name}",
             )  # fmt: skip
-        _by_radius(ax, own, "test, trained", own, 100, color="#000000", ls=":", label="test images")
+        for name, style in (("trained", ":"), ("retrained", "--")):
+            _by_radius(ax, own, f"test, {name}", own, 100, color="#000000", ls=style, marker="",
+                       label=f"test images, {name}")  # fmt: skip
         ax.set(ylabel="accuracy (micro F1), %")
         _finished(ax, results, pair, own)
     fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")

@@ -43,7 +43,7 @@ def bounds(results: Saved) -> Figure:
         band(real, its, "request", "error", color=COLOURS[kind], marker=MARKERS[kind],
              label=_with_runs(kind, its))  # fmt: skip
     real.set(ylabel="real distance to retraining", ylim=(0, None))
-    real.set_title("dotted, under the lines: nothing done", fontsize=9)
+    real.set_title("dotted: nothing done", fontsize=9)
     for ax in (flat, real):
         _by_request(ax)
         ax.legend(fontsize=8)
