@@ -81,9 +81,8 @@ def test_each_forget_set_is_as_large_as_asked_and_has_a_retraining_of_its_own():
     rows = ablations.forget_sizes(SMALL, [1, 60])
     assert [row["n_u"] for row in rows] == [1, 60]
     for row in rows:
-        d = Asked(
-            SMALL, 0, wanted=tuple(sequences.random_samples(Experiment(SMALL, 0), row["n_u"]))
-        )
+        wanted = random_samples(Experiment(SMALL, 0), row["n_u"])
+        d = Asked(SMALL, 0, wanted=tuple(wanted.tolist()))
         assert len(d.forget) == row["n_u"]
         assert row["nothing"] == pytest.approx(distance(d.w, d.retrained.w))
         bound = curvature.measure(d).bound(SMALL.C, SMALL.lam, curvature.residual(d))
