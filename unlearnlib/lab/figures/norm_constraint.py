@@ -54,7 +54,7 @@ def binding(results: Saved) -> Figure:
         share.plot(mean.index, 100 * mean.projected, color=colour, label=radius(C))
     norms.set(xlabel="epoch", ylabel="||w||, mean over seeds", ylim=(0, None))
     norms.set_title("Adam: the norm, by radius C")
-    norms.legend(title="C", ncols=3, fontsize=8, title_fontsize=8, loc="lower right")
+    norms.legend(title="C", ncols=3, fontsize=8, title_fontsize=8, loc=(0.42, 0.36))
     share.set(xlabel="epoch", ylabel="steps projected, %", ylim=(-4, 104))
     share.set_title("Adam: how often the ball binds")
     for name in OPTIMISERS:
