@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 
 from ..errors import DataError, UnlearnError, require
 from .heartbeat import say
-from .results import Saved, load, worded
+from .results import VERDICTS, Saved, load, worded
 from .store import cache_root, repository_root, write_whole
 
 PROFILE = "laptop"
@@ -92,7 +92,7 @@ def _cleaned(output: NotebookNode, count: int) -> NotebookNode:
 def claims_table(found: list[Saved]) -> str:
     """All claims as one table in Markdown, each beside the notebook that answers it."""
     verdicts = [claim["verdict"] for results in found for claim in results.claims.values()]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
     rows = [
         f"{len(verdicts)} claims: {counts}. {_made(found)}",
         "",
@@ -115,15 +115,15 @@ def _row(notebook: str, claim: str, its: dict) -> str:
 def _made(found: list[Saved]) -> str:
     """When, with what and from which commits the results were made."""
     made = [results.provenance for results in found]
-    commits = dict.fromkeys(p["git"]["commit"][:7] for p in made)
     days = sorted({p["finished"][:10] for p in made})
     versions = dict.fromkeys(f"torch {p['packages']['torch']}" for p in made)
-    machines = dict.fromkeys(
-        f"{p['machine']['cores']} cores, {p['machine']['device']}" for p in made
-    )
+    devices = dict.fromkeys(p["machine"]["device"] for p in made)
+    cores = sorted({p["machine"]["cores"] for p in made})
+    commits = dict.fromkeys(p["git"]["commit"][:7] for p in made)
     return (
         f"Made {' to '.join(dict.fromkeys((days[0], days[-1])))} at `{PROFILE}`, "
-        f"{', '.join(versions)}, {', '.join(machines)}, from {', '.join(commits)}."
+        f"{', '.join(versions)}, {', '.join(devices)}, {' or '.join(map(str, cores))} cores, from "
+        f"{', '.join(commits)}."
     )
 
 
