@@ -114,7 +114,7 @@ class Counter:
 @pytest.mark.parametrize("name", [m for m in METHODS if m != "certified (LiSSA)"])
 @pytest.mark.parametrize("pair", ["mlp_mnist", "allcnn_cifar10"])
 def test_no_method_spends_more_than_its_allowance(name, pair, monkeypatch):
-    d, method = Experiment(replace(profiles.load("smoke").pairs[pair], epochs=8), 0), METHODS[name]
+    d, method = Experiment(replace(profiles.load("smoke").pairs[pair], epochs=12), 0), METHODS[name]
     vars(d)["trained"] = Run(d.F.initial(), {}, [], None, 0.0)  # as good as trained, for counting
     spent = Counter(monkeypatch)
     method.run(d, method.settings(d.pair)[0])
