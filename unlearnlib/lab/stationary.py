@@ -33,7 +33,7 @@ from .requests import random_samples, whole_class
 from .store import load_or_make
 
 WEIGHT_DECAY = 0.1
-IMAGES = 2000
+IMAGES, FEWEST = 2000, 75
 LEVELS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of ||grad F||, each reached from the one before
 STATIONARY = LEVELS[-1]
 MEMORY, MOST_STEPS = 50, 20_000
@@ -77,8 +77,8 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
 class Stationary:
     """The smooth, decayed network of a pair at one seed. Made when asked for, then kept.
 
-    d      the experiment it starts from: trained as the pair says, on at most an eighth of its
-           images, and asked to forget one in a hundred of them
+    d      the experiment it starts from: trained as the pair says, on one in sixteen of its images,
+           2,000 at most, and asked to forget one in a hundred of them
     F      its objective, in float64
     """
 
@@ -87,7 +87,7 @@ class Stationary:
 
     @cached_property
     def d(self) -> Experiment:
-        n = min(IMAGES, Experiment(self.pair, self.seed).F.n // 8)
+        n = min(IMAGES, max(FEWEST, Experiment(self.pair, self.seed).F.n // 16))
         smooth = {"activation": "tanh", "weight_decay": WEIGHT_DECAY}
         few = {"train": n, "forget": max(1, n // 100)}
         return Experiment(replace(self.pair, **smooth, **few), self.seed)
