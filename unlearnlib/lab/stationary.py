@@ -77,8 +77,8 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
 class Stationary:
     """The smooth, decayed network of a pair at one seed. Made when asked for, then kept.
 
-    d      the experiment it starts from: trained as the pair says, on one in sixteen of its images,
-           2,000 at most, and asked to forget one in a hundred of them
+    d      the experiment it starts from: trained as the pair says, on one in sixteen of its images
+           (75 at least, 2,000 at most), and asked to forget one in a hundred of them
     F      its objective, in float64
     """
 
