@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..results import Saved
@@ -21,7 +20,7 @@ def gradients(results: Saved) -> Figure:
             band(ax, own, "request", y, color=COLOURS[kind], marker=MARKERS[kind],
                  label=_with_runs(kind, own))  # fmt: skip
         ax.set(ylabel=label, ylim=(0, None))
-        _by_request(ax)
+        ax.set_xlabel("request")
     axes[0].legend(fontsize=8)
     headline(fig, _title(results))
     return fig
@@ -45,7 +44,7 @@ def bounds(results: Saved) -> Figure:
     real.set(ylabel="real distance to retraining", ylim=(0, None))
     real.set_title("dotted: nothing done", fontsize=9)
     for ax in (flat, real):
-        _by_request(ax)
+        ax.set_xlabel("request")
         ax.legend(fontsize=8)
     headline(fig, _title(results))
     return fig
@@ -65,7 +64,7 @@ def scores(results: Saved) -> Figure:
         band(ax, own, "request", "test", 100, color="#000000", ls=":", label="test images")
         ax.set(ylabel="accuracy, %", ylim=(-4, 104))
         ax.set_title(_with_runs(kind, own), fontsize=9)
-        _by_request(ax)
+        ax.set_xlabel("request")
     fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     headline(fig, _title(results))
     return fig
@@ -84,13 +83,9 @@ def budget(results: Saved) -> Figure:
         f"sigma = {facts['sigma']['value']:g}, delta = {facts['delta']['value']:g}, sensitivity "
         f"2C = {own['2C'].iloc[0]:g}: the same for every seed and kind", fontsize=9,
     )  # fmt: skip
-    _by_request(ax)
+    ax.set_xlabel("request")
     ax.legend(fontsize=8)
     return fig
-
-
-def _by_request(ax: Axes) -> None:
-    ax.set_xlabel("request")
 
 
 def _with_runs(kind: str, own) -> str:
