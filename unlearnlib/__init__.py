@@ -4,7 +4,8 @@ The objective and training     Objective, squared_error, projected_sgd, project
 The inverse-Hessian product    lissa, conjugate_gradient
 The update                     newton_update
 Bounds, noise, certificate     bounds, gaussian_*, compose_epsilon, Constants, Certificate
-One request, many requests     unlearn, SequentialUnlearner
+One request, many requests     unlearn, SequentialUnlearner, plan
+Strongly convex, proved        refine, unlearn_strongly_convex, StronglyConvexUnlearner
 Curvature as measured          spectrum
 """
 
@@ -23,9 +24,12 @@ from .lissa import lissa
 from .newton import newton_update
 from .noise import compose_epsilon, gaussian_delta, gaussian_epsilon, gaussian_sigma
 from .objective import Objective, cross_entropy, squared_error
+from .planner import Plan, affordable, plan
 from .projected_sgd import Run, project, projected_sgd
+from .refinement import Refinement, refine
 from .sequential import SequentialUnlearner
 from .solution import Solution
+from .strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from .unlearn import Release, unlearn
 
 __version__ = "0.1.0"
@@ -33,10 +37,12 @@ __version__ = "0.1.0"
 # fmt: off
 __all__ = [
     "Certificate", "Constants", "DataError", "DivergenceError", "InputError",
-    "NegativeCurvatureError", "Objective", "ProfileError", "Release", "Run", "SequentialUnlearner",
-    "Solution", "UnlearnError", "assumed", "batchnorm", "bounds", "chosen", "compose_epsilon",
-    "conjugate_gradient", "cross_entropy", "gaussian_delta", "gaussian_epsilon", "gaussian_sigma",
-    "lissa", "measured", "newton_update", "noise", "project", "projected_sgd",
-    "proved", "spectrum", "squared_error", "unlearn",
+    "NegativeCurvatureError", "Objective", "Plan", "ProfileError", "Refinement", "Release",
+    "Run", "SequentialUnlearner", "Solution", "StronglyConvexUnlearner", "UnlearnError",
+    "affordable", "assumed", "batchnorm", "bounds", "chosen", "compose_epsilon",
+    "conjugate_gradient", "cross_entropy", "gaussian_delta", "gaussian_epsilon",
+    "gaussian_sigma", "lissa", "measured", "newton_update", "noise", "plan", "project",
+    "projected_sgd", "proved", "refine", "spectrum", "squared_error", "unlearn",
+    "unlearn_strongly_convex",
 ]
 # fmt: on

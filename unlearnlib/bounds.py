@@ -159,6 +159,16 @@ def stability_bound(n: int, n_u: int, sample_gradient: float, mu: float, G: floa
     return (2 * n_u * sample_gradient / n + 2 * G) / mu
 
 
+def strong_convexity_bound(gradient: float, mu: float, G: float = 0.0) -> float:
+    """(||grad F_r(estimate)|| + G) / mu, for F_r that is mu-strongly convex everywhere.
+
+    Ours, and elementary: mu ||a - b|| <= ||grad F_r(a) - grad F_r(b)||. It asks neither how the
+    estimate was found nor what was forgotten.
+    """
+    require(mu > 0, f"mu is {mu:g}; without strong convexity (mu > 0) there is no such bound.")
+    return (gradient + G) / mu
+
+
 def _check_damping(lam: float, lam_min: float) -> None:
     if lam_min == -math.inf:
         return

@@ -29,7 +29,9 @@ def verdict(card: Certificate) -> list[tuple[str, str, str]]:
     useful = "yes" if card.useful else "no"
     ball = bounds.trivial_bound(card.C)
     known = "doing nothing gives" if card.doing_nothing == ball else "the ball alone gives"
-    compared = f"Delta = {number(card.sensitivity.value)}; {known} 2C = {number(ball)}"
+    compared = f"Delta = {number(card.sensitivity.value)}"
+    if math.isfinite(ball):
+        compared += f"; {known} 2C = {number(ball)}"
     return [
         ("holds", card.holds, f"rests on {card.sensitivity.source}"),
         ("useful", useful, compared),
@@ -44,9 +46,11 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
         ("epsilon", number(card.epsilon), "", "analytic Gaussian mechanism"),
         ("delta", number(card.delta), "chosen", ""),
         ("Delta", number(s.value), s.holds, f"min(bound, 2C); bound {number(s.bound)}"),
-        ("C", number(card.C), "chosen", f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"),
-        ("lam", number(card.lam), "chosen", "damping"),
     ]
+    if math.isfinite(card.C):
+        ball = f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"
+        table.append(("C", number(card.C), "chosen", ball))
+    table.append(("lam", number(card.lam), "chosen", "damping"))
     for name, q in card.constants.named().items():
         if q.provenance == "measured":
             table.append((name, "private", q.provenance, q.note))
@@ -54,7 +58,9 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
             table.append((name, number(q.value), q.provenance, q.note))
         elif name != "sample_gradient":
             table.append((name, "unknown", "", "nothing is claimed"))
-    return [*table, ("tol", number(card.tol), "chosen", "relative residual of the solver")]
+    if card.tol is not None:
+        table.append(("tol", number(card.tol), "chosen", "relative residual of the solver"))
+    return table
 
 
 def private_rows(card: Certificate) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma
 PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
 THE_BALL = "the ball alone: both models satisfy ||w|| <= C"
 THEOREM_34 = "Theorem 3.4 with G of Proposition 4.1, and the solver's tolerance"
+STRONG_CONVEXITY = "strong convexity: (||grad F_r(estimate)|| + G)/mu, both gradients at most G"
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,29 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants) -> Sensi
     bound += bounds.solver_bound(C, lam, lam_min, L, tol, G)
     if not bound < bounds.trivial_bound(C):
         return Sensitivity(bounds.trivial_bound(C), bound, THE_BALL, PROVED)
+    return Sensitivity(bound, bound, THEOREM_34, _holds(constants.used()))
+
+
+def strongly_convex_sensitivity(constants: Constants) -> Sensitivity:
+    """2G/mu, the distance to hide where lam_min = mu > 0 everywhere and both gradients are <= G."""
+    mu, G = constants.lam_min, constants.G
+    require(
+        mu.value > 0 and 0 < G.value < math.inf,
+        f"lam_min = {mu.value:g} and G = {G.value:g}; both must be > 0 and G finite: a lower bound "
+        "on every eigenvalue everywhere, and a gradient to stop at. Without the former, use "
+        "ul.unlearn.",
+    )
+    bound = bounds.strong_convexity_bound(G.value, mu.value, G.value)
+    return Sensitivity(bound, bound, STRONG_CONVEXITY, _holds({"lam_min": mu, "G": G}))
+
+
+def _holds(behind: dict[str, Constant]) -> str:
+    """Proved where each constant is, or is a G that training enforces."""
     safe = all(
         q.provenance == "proved" or (name == "G" and q.provenance == "chosen")
-        for name, q in constants.used().items()
+        for name, q in behind.items()
     )
-    return Sensitivity(bound, bound, THEOREM_34, PROVED if safe else CONDITIONAL)
+    return PROVED if safe else CONDITIONAL
 
 
 def calibrate(
@@ -157,6 +176,7 @@ def calibrate(
 class Certificate:
     """(epsilon, delta) of one release and all that it rests on. Shows as a table.
 
+    C, tol          infinite and None where the sensitivity rests on neither
     doing_nothing   the distance that would be certified without any update
     reasons         what the data refuted, where `holds` is void; else what weakens it
     measurements    what was measured on the data (private)
@@ -168,7 +188,7 @@ class Certificate:
     sensitivity: Sensitivity
     C: float
     lam: float
-    tol: float
+    tol: float | None
     constants: Constants
     holds: str
     noise: str

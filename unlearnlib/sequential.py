@@ -58,7 +58,7 @@ class SequentialUnlearner:
         tol: float = 1e-3,
         seed: int | None = None,
     ):
-        self.F, self.w, self.seed = F, w, seed
+        self._start(F, w, seed)
         self.terms = dict(
             C=C,
             lam=lam,
@@ -72,6 +72,9 @@ class SequentialUnlearner:
         check_model(F, w, C)
         # refuse now what the first request would
         calibrate(target_sensitivity(F, C, lam, tol, constants), delta, epsilon, sigma)
+
+    def _start(self, F: Objective, w: Tensor, seed: int | None) -> None:
+        self.F, self.w, self.seed = F, w, seed
         self.kept = torch.arange(F.n)
         self.releases: list[Release] = []
 
@@ -80,21 +83,18 @@ class SequentialUnlearner:
         wanted = self.F.indices(indices)
         gone = wanted[~torch.isin(wanted, self.kept)].tolist()
         require(not gone, f"Already forgotten: {gone[:5]}; name only samples still retained.")
-        first = not self.releases
-        now = self.F if first else self.F.only(self.kept)
-        release = unlearn(
-            now,
-            self.w,
-            torch.searchsorted(self.kept, wanted),
-            seed=None if self.seed is None else self.seed + len(self.releases),
-            stationary=first,
-            **self.terms,
-        )
+        now = self.F.only(self.kept) if self.releases else self.F
+        seed = None if self.seed is None else self.seed + len(self.releases)
+        release = self._answer(now, torch.searchsorted(self.kept, wanted), seed)
         release = self._after_a_void_one(release)
         self.w = release.estimate
         self.kept = self.kept[~torch.isin(self.kept, wanted)]
         self.releases.append(release)
         return release
+
+    def _answer(self, now: Objective, rows: Tensor, seed: int | None) -> Release:
+        first = not self.releases
+        return unlearn(now, self.w, rows, seed=seed, stationary=first, **self.terms)
 
     def _after_a_void_one(self, release: Release) -> Release:
         """What one request refuted holds for all that start from its estimate."""

@@ -17,6 +17,7 @@ from .newton import Solver
 from .noise import sample_noise
 from .objective import Objective
 from .projected_sgd import project
+from .refinement import Refinement
 from .solution import Solution
 
 SECRET = "secret"
@@ -31,7 +32,7 @@ class Release:
     certificate  the card; where `certificate.holds` is "void", publish nothing: retrain, and
                  release the retrained model with the same noise
     estimate     (p,), the noiseless estimate inside the ball: secret
-    solution     the solver's report
+    solution     the solver's report, or that of `refine`
     buffers      BatchNorm statistics that belong to w; empty for models without
     seconds      from request to release
 
@@ -41,7 +42,7 @@ class Release:
     w: Tensor
     certificate: Certificate
     estimate: Tensor
-    solution: Solution
+    solution: Solution | Refinement
     buffers: dict[str, Tensor]
     seconds: float
 

@@ -1,0 +1,78 @@
+"""Newton steps to a small gradient, against closed forms and an independent minimiser."""
+
+import pytest
+import torch
+from oracles import minimiser
+
+import unlearnlib as ul
+
+
+def test_one_step_solves_a_quadratic(quadratic):
+    F = quadratic.objective(weight_decay=0.1)
+    H, g = F.hessian(quadratic.w), F.gradient(quadratic.w)
+    exact = quadratic.w - torch.linalg.solve(H, g)
+    found = ul.refine(F, quadratic.w, gradient=1e-9)
+    assert torch.allclose(found.w, exact, atol=1e-8)
+    assert found.gradient == pytest.approx(float(F.gradient(found.w).norm()))
+    assert found.gradient <= 1e-9 < found.history[0] == pytest.approx(float(g.norm()))
+
+
+def test_it_finds_the_minimum_of_a_logistic_regression(vectors):
+    x = vectors(40, 3)
+    y = (x[:, 0] > 0.2).double()
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    net = torch.nn.Linear(3, 1, bias=False).double()
+    F = ul.Objective(net, x, y[:, None], loss=bce, weight_decay=1.0)
+    found = ul.refine(F, torch.full((3,), 5.0, dtype=torch.float64), gradient=1e-12)
+    assert found.w.numpy() == pytest.approx(minimiser(x.numpy(), y.numpy()), abs=1e-11)
+
+
+def test_a_start_that_is_low_enough_is_left_alone(softmax):
+    F = softmax.objective(weight_decay=0.1)
+    found = ul.refine(F, softmax.w, gradient=1e9)
+    assert found.w is softmax.w and len(found.history) == 1
+
+
+def test_steps_that_overshoot_are_shortened(softmax):
+    F = softmax.objective(weight_decay=1e-3)
+    far = 30 * softmax.w
+    plain = far - ul.conjugate_gradient(F, far, F.gradient(far), lam=0.0, tol=0.1).x
+    assert F.gradient(plain).norm() > F.gradient(far).norm()
+    history = ul.refine(F, far, gradient=1e-8).history
+    assert all(after < before for before, after in zip(history, history[1:], strict=False))
+
+
+def test_the_curvature_of_a_sample_ends_at_the_same_minimum(many_softmax):
+    problem = many_softmax(400)
+    F = problem.objective(weight_decay=0.1)
+    few = F.only(range(100)).to(torch.float32)
+    exact = ul.refine(F, problem.w, gradient=1e-11)
+    cheap = ul.refine(F, problem.w, gradient=1e-11, curvature=few)
+    assert torch.allclose(cheap.w, exact.w, atol=1e-9)
+    assert len(cheap.history) > len(exact.history)
+
+
+def test_it_says_how_far_it_came(softmax):
+    F = softmax.objective(weight_decay=0.1)
+    said = str(ul.refine(F, softmax.w, gradient=1e-6))
+    assert "||grad F|| from" in said and "steps" in said
+
+
+def test_steps_that_run_out_are_named(softmax):
+    F = softmax.objective(weight_decay=0.1)
+    with pytest.raises(ul.DivergenceError, match="after 1 Newton steps, above 1e-12; allow more"):
+        ul.refine(F, 5 * softmax.w, gradient=1e-12, max_steps=1)
+
+
+def test_a_gradient_below_rounding_is_refused(softmax):
+    F, w = softmax.objective(weight_decay=0.1).to(torch.float32), softmax.w.float()
+    with pytest.raises(ul.DivergenceError, match=r"rounding in torch.float32.*F.to"):
+        ul.refine(F, w, gradient=1e-20)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"gradient": 0.0}, "gradient is 0.0; .*> 0"),
+                                             ({"gradient": 1.0, "max_steps": 0}, "max_steps is 0"),
+                                             ])  # fmt: skip
+def test_arguments_out_of_range_are_refused(softmax, wrong, said):
+    with pytest.raises(ul.InputError, match=said):
+        ul.refine(softmax.objective(), softmax.w, **wrong)

@@ -1,0 +1,53 @@
+"""How much noise k releases need together, and how many requests a noise affords."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .errors import require, require_choice, require_counts
+from .noise import compose_epsilon, gaussian_epsilon, gaussian_sigma
+
+SEEN = ("all", "last")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The noise of each of k releases, and what it buys at one delta.
+
+    sigma     standard deviation of every release, drawn afresh each time
+    each      epsilon of one release alone
+    history   epsilon of releases 1..k seen together
+    """
+
+    sigma: float
+    delta: float
+    each: float
+    history: list[float]
+
+
+def plan(
+    requests: int, sensitivity: float, epsilon: float, delta: float, *, seen: str = "all"
+) -> Plan:
+    """The noise that keeps k requests within (epsilon, delta), each release with this sensitivity.
+
+    seen    "all": someone collects every release. k Gaussians are as one with sqrt(k) times the
+            sensitivity (exact, see `compose_epsilon`), so sigma grows by sqrt(k).
+            "last": each release replaces the one before, and nobody keeps any. sigma is that of a
+            single release, whatever k. Nothing enforces that nobody keeps any.
+    """
+    require_counts(requests=requests)
+    require_choice("seen", seen, SEEN)
+    together = math.sqrt(requests) if seen == "all" else 1.0
+    sigma = gaussian_sigma(together * sensitivity, epsilon, delta)
+    history = [
+        compose_epsilon([sensitivity] * k, [sigma] * k, delta) for k in range(1, requests + 1)
+    ]
+    return Plan(sigma, delta, gaussian_epsilon(sensitivity, sigma, delta), history)
+
+
+def affordable(sigma: float, sensitivity: float, epsilon: float, delta: float) -> int:
+    """How many releases with this noise stay within (epsilon, delta) together; 0 if none does."""
+    require(sigma > 0, f"sigma is {sigma}; without noise no request can be answered.")
+    single = gaussian_sigma(sensitivity, epsilon, delta)
+    return math.floor((sigma / single) ** 2 * (1 + 1e-9))  # a plan's own sigma affords its requests
