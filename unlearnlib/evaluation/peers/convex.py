@@ -1,0 +1,172 @@
+"""What the three methods share: a problem they are proved for, its minimiser, their answers.
+
+Softmax regression without bias on inputs ||x|| <= 1: w = vec(W), W of shape (K, d), and
+
+    F(w) = mean_i cross-entropy(W x_i, y_i) + (mu/2)||w||^2.
+
+Its constants are proved. With q = softmax(z), the loss of one sample has the Hessian
+A(z) = diag(q) - q q^T in the logits, and u^T A u is the variance of a variable that takes the value
+u_k with probability q_k. For ||u|| = 1 its range is at most sqrt 2.
+
+SMOOTHNESS         ||A|| <= range^2 / 4 = 1/2 (Popoviciu, 1935); F is (1/2 + mu)-smooth.
+HESSIAN_LIPSCHITZ  ||A(z) - A(z')|| <= sqrt(2/27) ||z - z'||. The derivative of A is a symmetric
+                   trilinear form, so its norm is reached with all three arguments equal (Banach,
+                   1938): a third central moment. For a given mean the largest is that of two
+                   points, so at most range^3 / (6 sqrt 3). As ||x|| <= 1, it is F's M too.
+SAMPLE_GRADIENT    ||(q - e_y) x^T|| <= sqrt 2, without the regulariser. At a minimiser
+                   mu ||w|| <= sqrt 2 follows, so that with it 2 sqrt 2 holds there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ...cg import conjugate_gradient
+from ...checks import Indices
+from ...errors import DivergenceError, require
+from ...objective import Objective
+
+SMOOTHNESS = 1 / 2
+HESSIAN_LIPSCHITZ = math.sqrt(2 / 27)
+SAMPLE_GRADIENT = math.sqrt(2)
+PRODUCT = 2  # gradients that a Hessian product costs, about: it differentiates the gradient
+NEWTON_STEPS = 60
+SMALLEST_SHARE = 2.0**-20
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What answers a request, or ends training.
+
+    w            (p,), the vector to publish
+    estimate     (p,), without output noise: secret; equal to w where there is none (Guo)
+    sigma        standard deviation of the noise that hides the difference to retraining
+    sensitivity  bound on that difference, in what the noise is added to
+    retrained    whether it was trained anew
+    gradients    work, in gradients of the whole set first trained on: a Hessian product as two, a
+                 dense Hessian by its arithmetic; algebra on (p, p) matrices is in `seconds` alone
+    seconds      from request to release
+    """
+
+    w: Tensor
+    estimate: Tensor
+    sigma: float
+    sensitivity: float
+    retrained: bool
+    gradients: float
+    seconds: float
+
+
+def strong_convexity(F: Objective) -> float:
+    """mu: the weight decay of an objective whose loss is convex in w. Refuses 0 and float32."""
+    require(
+        F.weight_decay > 0,
+        f"weight_decay is {F.weight_decay:g}; these methods need strong convexity: make it > 0.",
+    )
+    require(
+        F.dtype == torch.float64,
+        f"The objective is {F.dtype}; bounds this small need F.to(torch.float64).",
+    )
+    return F.weight_decay
+
+
+def positive(**values: float) -> None:
+    """Refuse a named constant that is not a finite number > 0."""
+    for name, value in values.items():
+        require(0 < value < math.inf, f"{name} is {value}; it must be a finite number > 0.")
+
+
+def remaining(F: Objective, kept: Tensor, indices: Indices) -> tuple[Tensor, Tensor]:
+    """The samples asked for and those left after them, as indices of the set first trained on."""
+    wanted = F.indices(indices)
+    gone = wanted[~torch.isin(wanted, kept)].tolist()
+    require(not gone, f"Already forgotten: {gone[:5]}; name only samples still retained.")
+    left = kept[~torch.isin(kept, wanted)]
+    require(
+        len(left) > 0,
+        f"All {len(kept)} samples left would be forgotten; at least one must be retained.",
+    )
+    return wanted, left
+
+
+def inputs(F: Objective) -> Tensor:
+    """X (n, d), if F is softmax regression without bias on inputs ||x|| <= 1; else InputError."""
+    x, _ = F.batch(slice(0, F.n))
+    X, few = x.flatten(1), x[:4]
+    w = torch.linspace(-1, 1, F.p, dtype=F.dtype, device=F.device)
+    linear = F.loss is cross_entropy and F.p % X.shape[1] == 0
+    if linear:
+        outputs, by_hand = F.outputs(w, few), X[:4] @ w.view(-1, X.shape[1]).T
+        linear = outputs.shape == by_hand.shape and torch.allclose(outputs, by_hand)
+    require(
+        linear,
+        "This method is written for softmax regression: cross-entropy on one linear layer without "
+        "bias. Append a constant feature to the inputs in its place.",
+    )
+    longest = float(X.norm(dim=1).max())
+    require(
+        longest <= 1 + 1e-9,
+        f"An input has norm {longest:.4g}; the constants are proved for ||x|| <= 1: divide by it.",
+    )
+    return X
+
+
+def hessian(F: Objective, w: Tensor) -> Tensor:
+    """The dense Hessian (p, p) of softmax regression, decay included, block by block:
+
+    H_kj = (1/n) X^T diag(q_k (1[k=j] - q_j)) X, K(K+1)/2 of them instead of p Hessian products.
+    """
+    X = inputs(F)
+    d = X.shape[1]
+    q = (X @ w.view(-1, d).T).softmax(1)
+    classes = q.shape[1]
+    dense = torch.empty(classes, d, classes, d, dtype=F.dtype, device=F.device)
+    for k in range(classes):
+        for j in range(k, classes):
+            weights = q[:, k] * (float(k == j) - q[:, j])
+            dense[k, :, j] = dense[j, :, k] = X.T @ (weights[:, None] * X) / F.n
+    dense = dense.view(F.p, F.p)
+    dense.diagonal().add_(F.weight_decay)
+    return dense
+
+
+def hessian_cost(F: Objective) -> float:
+    """What `hessian` costs in gradients of F: K(K+1) n d^2 operations to 4 n d K."""
+    d = F.batch(slice(0, 1))[0].numel()
+    return (F.p / d + 1) * d / 4
+
+
+def minimise(
+    F: Objective, start: Tensor, *, G: float, tilt: Tensor | float = 0.0
+) -> tuple[Tensor, float]:
+    """w with ||grad F(w) + tilt|| <= G, and its cost in gradients of F.
+
+    Newton's method; a step is halved until the residual's norm falls as Armijo asks, and then its
+    convergence does not depend on the start. Raises DivergenceError where rounding ends it first.
+    """
+    w, residual, cost = start, F.gradient(start) + tilt, 1.0
+    for _ in range(NEWTON_STEPS):
+        size = float(residual.norm())
+        if size <= G:
+            return w, cost
+        step = conjugate_gradient(F, w, residual, lam=0.0, tol=max(1e-6, min(0.1, size)))
+        cost += PRODUCT * (step.steps + 1)
+        share = 1.0
+        while share > SMALLEST_SHARE:
+            moved = w - share * step.x
+            after, cost = F.gradient(moved) + tilt, cost + 1
+            if float(after.norm()) <= (1 - share / 4) * size:
+                break
+            share /= 2
+        else:
+            break
+        w, residual = moved, after
+    raise DivergenceError(
+        f"Training stopped at a gradient of {float(residual.norm()):.2g} and G = {G:.2g} was asked "
+        "for; choose a larger G, or a larger weight_decay."
+    )
