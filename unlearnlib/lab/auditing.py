@@ -1,0 +1,280 @@
+"""Claimed, realised and audited epsilon of the paper's MLP: rows for `Results.record`.
+
+    d = Experiment(profile.mlp_mnist, seed=0)
+    canary_rows(d, sizes(d)) + shadow_rows(d, sizes(d))
+
+Each row has a noise sigma, the epsilon that is claimed for it (by the ball alone, 2C), the one
+that is realised (by the distance to the retrained model), the one that the audit shows at level
+95%, and the most that the audit could have shown. At sigma = 0 nothing but the audit is finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from ..bounds import trivial_bound
+from ..errors import require
+from ..evaluation import audit
+from ..evaluation.attacks import confidences
+from ..evaluation.metrics import distance
+from ..noise import gaussian_epsilon, sample_noise
+from ..objective import Objective
+from ..progress import bar
+from ..unlearn import unlearn
+from . import models
+from .experiments import Experiment, generator, seed_of
+from .store import load_or_make
+
+DELTA = 1e-5
+SIGMAS = (0.0, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+EPOCHS = 100  # until the canaries' labels are known by heart
+SOURCES = (
+    "cg.py", "solution.py", "unlearn.py", "evaluation/audit.py", "lab/auditing.py",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How big the audits are.
+
+    images       n, trained on in both worlds under their own labels
+    epochs       of all training here
+    canaries     r, of which a random half is trained on
+    mislabelled  m, the request that shadow models forget
+    models       K, shadow models a world
+    """
+
+    images: int
+    epochs: int
+    canaries: int
+    mislabelled: int
+    models: int
+
+
+def sizes(d: Experiment) -> Sizes:
+    """Sizes by the training images there are: ten minutes on one core for 60,000 at most.
+
+    At 4,000, 16 + 16 shadow models on 1,000 images and 200 canaries; at 60,000, 32 + 32 on 4,000
+    and 1,000.
+    """
+    n = d.F.n
+    images = min(4000, n // 4)
+    return Sizes(
+        images=images,
+        epochs=EPOCHS,
+        canaries=min(1000, n // 20),
+        mislabelled=max(4, images // 100),
+        models=min(32, max(8, n // 250)),
+    )
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """One run for `canary_audit`: a random half of the canaries is trained on, then forgotten.
+
+    F         the objective on n images and then r canaries, all of them
+    chosen    (r,) booleans, the coins: whether a canary is trained on; they decide nothing else
+    asked     F's canaries alone, which the guesses are about
+    models    (p,) each: "trained" on the n images and the chosen canaries, "unlearned" from it by
+              the Newton estimate (no noise), "retrained" on the n images from the same start
+
+    A canary is an image under a label drawn at random from all classes, its own included.
+    """
+
+    d: Experiment
+    size: Sizes
+
+    @cached_property
+    def F(self) -> Objective:
+        g = generator("canary labels", self.d.seed)
+        classes = len(self.d.images.classes)
+        return _with_planted(
+            self.d, self.size.images, self.size.canaries,
+            lambda y: torch.randint(classes, y.shape, generator=g),
+        )  # fmt: skip
+
+    @cached_property
+    def chosen(self) -> Tensor:
+        return torch.rand(self.size.canaries, generator=generator("coins", self.d.seed)) < 0.5
+
+    @property
+    def asked(self) -> Objective:
+        return self.F.only(range(self.size.images, self.F.n))
+
+    @cached_property
+    def models(self) -> dict[str, Tensor]:
+        size = self.size
+        key = {"images": size.images, "canaries": size.canaries, "epochs": size.epochs}
+        return _kept("canaries", self.d, key, self._trained)
+
+    def _trained(self) -> dict[str, Tensor]:
+        n = self.size.images
+        F = self.F.only(torch.cat([torch.arange(n), n + self.chosen.nonzero().squeeze(1)]))
+        forget, start = range(n, F.n), F.initial()
+        w = self.d.train(F, start, epochs=self.size.epochs).w
+        w_r = self.d.train(F.without(forget), start, epochs=self.size.epochs).w
+        estimate = _forgotten(self.d, F, w, forget)
+        return {"trained": w, "unlearned": estimate, "retrained": w_r}
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """Many runs for `shadow_audit`, K of each world; they differ by start and shuffles.
+
+    F         the objective on n images and then the request S: m images under wrong labels
+    request   F's m samples of S alone
+    models    (K, p) each, row k of all from the same start: "trained" on all of F, "unlearned" from
+              it by the Newton estimate (no noise), "retrained" on the n images
+    """
+
+    d: Experiment
+    size: Sizes
+
+    @cached_property
+    def F(self) -> Objective:
+        g = generator("wrong labels", self.d.seed)
+        classes = len(self.d.images.classes)
+        return _with_planted(
+            self.d, self.size.images, self.size.mislabelled,
+            lambda y: (y + torch.randint(1, classes, y.shape, generator=g)) % classes,
+        )  # fmt: skip
+
+    @property
+    def request(self) -> Objective:
+        return self.F.only(range(self.size.images, self.F.n))
+
+    @cached_property
+    def models(self) -> dict[str, Tensor]:
+        key = asdict(self.size)
+        del key["canaries"]
+        return _kept("shadows", self.d, key, self._trained)
+
+    def _trained(self) -> dict[str, Tensor]:
+        forget = range(self.size.images, self.F.n)
+        starts = torch.stack([self._start(k) for k in range(self.size.models)])
+        w = self.d.train(self.F, starts, epochs=self.size.epochs).w
+        w_r = self.d.train(self.F.without(forget), starts, epochs=self.size.epochs).w
+        each = bar(w, "shadow models that forget")
+        estimates = torch.stack([_forgotten(self.d, self.F, one, forget) for one in each])
+        return {"trained": w, "unlearned": estimates, "retrained": w_r}
+
+    def _start(self, k: int) -> Tensor:
+        pair = self.d.pair
+        net = models.build(
+            pair.model,
+            in_shape=self.d.images.shape,
+            classes=len(self.d.images.classes),
+            width=pair.width,
+            norm=pair.norm,
+            activation=pair.activation,
+            seed=seed_of(f"shadow model {k}", self.d.seed),
+        )
+        return parameters_to_vector(net.parameters()).detach()
+
+
+def canary_rows(d: Experiment, size: Sizes, sigmas: Sequence[float] = SIGMAS) -> list[dict]:
+    """By model and sigma: one run, guessed at from the model with that noise.
+
+    "trained" is released as it is: the ball claims for it what it claims for "unlearned".
+    "retrained" is exact unlearning, epsilon 0. By chance alone a row of it shows b > 0 or more with
+    probability 0.05 e^-b at most, so that k rows all stay below ln k in 95 of 100 repetitions.
+    """
+    run, rows = Canaries(d, size), []
+    for name in ("trained", "unlearned", "retrained"):
+        w = run.models[name]
+        away = distance(w, run.models["retrained"])
+        for sigma in sigmas:
+            sure = confidences(run.asked, _noisy(d, w, sigma, "canary noise"))[:, 0]
+            right = int((audit.guesses(sure) == run.chosen.numpy()).sum())
+            found = audit.canary_audit(right, size.canaries, delta=DELTA)
+            rows.append(_row(d, "canaries", name, sigma, away, found))
+    return rows
+
+
+def shadow_rows(d: Experiment, size: Sizes, sigmas: Sequence[float] = SIGMAS) -> list[dict]:
+    """By model and sigma: K models with the request against K without, told apart by its loss.
+
+    `realised` is that of the pair, out of K with a start in common, that is furthest apart: the two
+    mixtures over these K starts are no easier to tell apart.
+    """
+    runs, rows = Shadows(d, size), []
+    never = runs.models["retrained"]
+    for name in ("trained", "unlearned"):
+        away = max(map(distance, runs.models[name], never))
+        for sigma in sigmas:
+            worlds = {"with": runs.models[name], "without": never}
+            scores = (_scores(runs, ws, sigma, world) for world, ws in worlds.items())
+            found = audit.shadow_audit(*scores, delta=DELTA)
+            rows.append(_row(d, "shadow models", name, sigma, away, found))
+    return rows
+
+
+def _scores(runs: Shadows, ws: Tensor, sigma: float, world: str) -> list[float]:
+    """How sure each noisy model is of the request's wrong labels: minus its mean loss on them."""
+    noisy = _noisy(runs.d, ws, sigma, f"noise {world}")
+    return [float(confidences(runs.request, w).mean()) for w in noisy]
+
+
+def _row(
+    d: Experiment, kind: str, name: str, sigma: float, away: float, found: audit.Audit
+) -> dict:
+    return {
+        "audit": kind,
+        "seed": d.seed,
+        "model": name,
+        "sigma": sigma,
+        "distance": away,
+        "claimed": 0.0 if name == "retrained" else _claimed(d, sigma),
+        "realised": audit.realised_epsilon(away, sigma, DELTA),
+        "audited": found.bound,
+        "ceiling": found.ceiling,
+        "level": found.level,
+        **found.counts,
+    }
+
+
+def _claimed(d: Experiment, sigma: float) -> float:
+    """What the ball alone certifies, with or without an update."""
+    return gaussian_epsilon(trivial_bound(d.pair.C), sigma, DELTA) if sigma else math.inf
+
+
+def _noisy(d: Experiment, w: Tensor, sigma: float, purpose: str) -> Tensor:
+    """w as released: the same draw for each sigma, and rounded after the sum, as `unlearn` does."""
+    noise = sample_noise(w, sigma, seed_of(purpose, d.seed), torch.float64)
+    return (w.double() + noise).to(w.dtype)
+
+
+def _forgotten(d: Experiment, F: Objective, w: Tensor, forget: range) -> Tensor:
+    """The estimate inside the package's release, which no sigma changes: any will do here."""
+    terms = {"C": d.pair.C, "lam": d.pair.lam, "delta": DELTA, "sigma": 1.0}
+    return unlearn(F, w, forget, **terms, seed=seed_of("unused noise", d.seed)).estimate
+
+
+def _with_planted(
+    d: Experiment, images: int, count: int, relabel: Callable[[Tensor], Tensor]
+) -> Objective:
+    """The objective on so many of d's training images, then `count` others under new labels."""
+    require(
+        images + count <= d.F.n,
+        f"{images} images and {count} to plant are more than the {d.F.n} training images there "
+        "are; ask for fewer, as sizes(d) does.",
+    )
+    order = torch.randperm(d.F.n, generator=generator("audited images", d.seed))[: images + count]
+    y = d.F.y[order]
+    y[images:] = relabel(y[images:])
+    return Objective(d.F.model, d.F.x[order], y, weight_decay=d.pair.weight_decay)
+
+
+def _kept(
+    kind: str, d: Experiment, key: dict, make: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What was trained, made once; the audits themselves take a moment and are not kept."""
+    whole = {**d.identity, "lam": d.pair.lam, **key}
+    return load_or_make(kind, whole, lambda: (make(), {}), sources=SOURCES).tensors
