@@ -1,0 +1,171 @@
+"""Two models whose certificates are proved: softmax regression, and a network of tanh neurons.
+
+problem = network(images, seed=0)
+G = problem.gradient_for(epsilon=1.0)            the gradient to stop at, fixed beforehand
+w = problem.trained(G)                           kept in the store
+release = problem.unlearn(w, forget, G, epsilon=1.0)
+
+Inputs are images averaged over 2 x 2 pixels, each centred and scaled on its own to ||x|| <= 1: no
+statistic of the data enters, so forgetting an image changes nothing but its own row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from ..certificate import Constants, chosen, proved
+from ..evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
+from ..noise import gaussian_sigma
+from ..objective import Objective
+from ..refinement import Refinement, refine
+from ..strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
+from ..unlearn import Release
+from .convex_network import ConvexNetwork
+from .data import Images
+from .experiments import _use_threads as use_threads
+from .experiments import generator, seed_of
+from .store import load_or_make
+
+DELTA = 1e-5
+BIAS = 0.3  # the last input; with it ||x|| = 1
+DECAY = 1e-5  # of softmax regression
+STRENGTH, SCALE, EXCESS = 2e4, 2.0, 2.0  # of the network: c, U0's entries, decay over curvature
+BLUR = 0.1  # standard deviation of the noise in a logit, at most, that training leaves room for
+HESSIAN_SAMPLE = 6000
+SOURCES = ("refinement.py", "cg.py", "lab/convex_network.py", "lab/proved.py")
+
+
+def features(x: Tensor) -> Tensor:
+    """Images (n, channels, height, width) in any units as inputs (n, d), each of norm 1."""
+    flat = avg_pool2d(x.double(), 2).flatten(1)
+    flat = flat - flat.mean(1, keepdim=True)
+    flat = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return torch.cat([math.sqrt(1 - BIAS**2) * flat, flat.new_full((len(flat), 1), BIAS)], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A model, its data, and what is proved of its objective.
+
+    F, F_test        in float64, on the training and the test images
+    mu, L, M         strong convexity, and Lipschitz constants of gradient and Hessian, everywhere
+    sample_gradient  bound on the gradient norm of one sample's loss, without decay
+    reach            noise of sigma in the weights is one of at most reach * sigma in a logit
+    settings         what decides the training but for the data
+    """
+
+    name: str
+    images: Images
+    net: nn.Module
+    weight_decay: float
+    mu: float
+    L: float
+    M: float
+    sample_gradient: float
+    reach: float
+    settings: dict
+    why: str
+
+    @cached_property
+    def F(self) -> Objective:
+        return self.objective(self.images.x_train, self.images.y_train)
+
+    @cached_property
+    def F_test(self) -> Objective:
+        return self.objective(self.images.x_test, self.images.y_test)
+
+    def objective(self, x: Tensor, y: Tensor) -> Objective:
+        """The same model on other images."""
+        return Objective(self.net, features(x), y, weight_decay=self.weight_decay)
+
+    def gradient_for(self, epsilon: float) -> float:
+        """The G at which (epsilon, DELTA) costs noise of at most BLUR in a logit.
+
+        A function of proved constants alone, so it is fixed before any image is seen.
+        """
+        Delta = BLUR / self.reach / gaussian_sigma(1.0, epsilon, DELTA)
+        return self.mu * Delta / 2
+
+    def constants(self, G: float) -> Constants:
+        """What goes on the card."""
+        return Constants(
+            M=proved(self.M, self.why),
+            L=proved(self.L, self.why),
+            lam_min=proved(self.mu, self.why),
+            G=chosen(G, "training and refining stop there"),
+            sample_gradient=proved(self.sample_gradient, self.why),
+        )
+
+    def trained(self, G: float, without: Sequence[int] = ()) -> Refinement:
+        """From zero weights to ||grad|| <= G, on all images or without some; kept in the store."""
+        F = self.F.without(without) if len(without) else self.F
+        key = {"G": G, "without": sorted(int(i) for i in without), "data": self.images.digest}
+
+        def make() -> tuple[dict[str, Tensor], dict]:
+            run = refine(F, torch.zeros_like(F.initial()), gradient=G, curvature=curvature(F))
+            return {"w": run.w}, {"history": run.history, "seconds": run.seconds}
+
+        kept = load_or_make("proved", self.settings | key, make, sources=SOURCES)
+        history = kept.info["history"]
+        return Refinement(kept.tensors["w"], history[-1], history, kept.info["seconds"])
+
+    def unlearn(self, w: Tensor, forget: Sequence[int], G: float, **budget) -> Release:
+        """One request; `budget` is epsilon or sigma, and a seed."""
+        terms = {"constants": self.constants(G), "delta": DELTA, "curvature": curvature}
+        return unlearn_strongly_convex(self.F, w, forget, **terms, **budget)
+
+    def queue(self, w: Tensor, G: float, **budget) -> StronglyConvexUnlearner:
+        """Many requests, from w."""
+        terms = {"constants": self.constants(G), "delta": DELTA, "curvature": curvature}
+        return StronglyConvexUnlearner(self.F, w, **terms, **budget)
+
+
+def softmax(images: Images, weight_decay: float = DECAY) -> Problem:
+    """Softmax regression: mu = decay; the other constants as in evaluation/peers/convex.py."""
+    use_threads("mlp")
+    net = nn.Linear(_inputs(images), len(images.classes), bias=False).double()
+    return Problem(
+        "softmax regression", images, net, weight_decay,
+        mu=weight_decay, L=SMOOTHNESS + weight_decay, M=HESSIAN_LIPSCHITZ,
+        sample_gradient=SAMPLE_GRADIENT, reach=1.0, why="softmax loss, ||x|| = 1, decay",
+        settings={"model": "softmax", "weight_decay": weight_decay},
+    )  # fmt: skip
+
+
+def network(
+    images: Images, seed: int, *, strength: float = STRENGTH, excess: float = EXCESS,
+    width: int | None = None,
+) -> Problem:  # fmt: skip
+    """The tanh network of `convex_network`, with a decay of `excess` times its curvature.
+
+    Its width grows with the root of the number of images.
+    """
+    use_threads("network")
+    width = 2 * round(math.sqrt(len(images.x_train))) if width is None else width
+    shape = {"width": width, "strength": strength, "scale": SCALE, "seed": seed}
+    init = shape | {"seed": seed_of("init", seed)}
+    net = ConvexNetwork(_inputs(images), len(images.classes), **init).double()
+    decay = excess * net.curvature
+    return Problem(
+        "tanh network", images, net, decay,
+        mu=net.strong_convexity(decay), L=net.gradient_lipschitz(decay), M=net.hessian_lipschitz(),
+        sample_gradient=net.sample_gradient(), reach=strength, why="see lab/convex_network.py",
+        settings={"model": "convex network", "weight_decay": decay, **shape},
+    )  # fmt: skip
+
+
+def curvature(F: Objective) -> Objective:
+    """What the Newton steps take the Hessian of: some of the samples, in single precision."""
+    order = torch.randperm(F.n, generator=generator("curvature", 0))
+    return F.only(order[:HESSIAN_SAMPLE]).to(torch.float32)
+
+
+def _inputs(images: Images) -> int:
+    return features(images.x_test[:1]).shape[1]

@@ -1,0 +1,97 @@
+"""What a proved certificate costs: accuracy by epsilon, and time by request.
+
+Accuracy is that of released, noisy weights, over `DRAWS` draws of the noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..bounds import trivial_bound
+from ..evaluation.metrics import accuracy, distance
+from ..noise import gaussian_sigma, sample_noise
+from ..objective import Objective
+from ..progress import bar
+from .experiments import Experiment, generator, seed_of
+from .proved import DELTA, Problem
+
+DRAWS = 3
+
+
+def prices(
+    name: str, F_test: Objective, w: Tensor, Delta: float, epsilons: Iterable[float], seed: int
+) -> list[dict]:
+    """By epsilon: sigma for this Delta, and the test accuracy of w with such noise."""
+    rows = []
+    for epsilon in epsilons:
+        sigma = gaussian_sigma(Delta, epsilon, DELTA)
+        row = {"method": name, "seed": seed, "epsilon": epsilon, "Delta": Delta, "sigma": sigma}
+        rows += [row | {"draw": draw, "test": accuracy(F_test, _noisy(w, sigma, seed, draw))}
+                 for draw in range(DRAWS)]  # fmt: skip
+    return rows
+
+
+def _noisy(w: Tensor, sigma: float, seed: int, draw: int) -> Tensor:
+    noise = sample_noise(w, sigma, seed_of(f"price {draw}", seed), torch.float64)
+    return (w.double() + noise).to(w.dtype)
+
+
+def ball(d: Experiment, epsilons: Iterable[float]) -> list[dict]:
+    """The paper's MLP, whose only proved Delta is 2C."""
+    return prices("paper's MLP, 2C", d.F_test, d.w, trivial_bound(d.pair.C), epsilons, d.seed)
+
+
+def refined(problem: Problem, epsilons: Iterable[float], seed: int) -> list[dict]:
+    """A proved model, its G that of epsilon = 1 for every epsilon."""
+    G = problem.gradient_for(1.0)
+    w = problem.trained(G).w
+    return prices(problem.name, problem.F_test, w, 2 * G / problem.mu, epsilons, seed)
+
+
+def forget_sets(problem: Problem, sizes: Sequence[int], seed: int) -> list[dict]:
+    """By size of the request at epsilon = 1: seconds against retraining, real error, accuracy.
+
+    retrain    seconds from zero weights to the same G
+    error      distance of the estimate to a model retrained from zero, which Delta bounds
+    """
+    G = problem.gradient_for(1.0)
+    w, order = problem.trained(G).w, torch.randperm(problem.F.n, generator=generator("sizes", seed))
+    rows = []
+    for size in bar(sizes, f"requests to the {problem.name}"):
+        forget = order[:size].tolist()
+        release = problem.unlearn(w, forget, G, epsilon=1.0, seed=seed_of("noise", seed))
+        again = problem.trained(G, without=forget)
+        card = release.certificate
+        rows.append({
+            "model": problem.name, "seed": seed, "n_u": size, "holds": card.holds,
+            "Delta": card.sensitivity.value, "nothing": card.doing_nothing,
+            "error": distance(release.estimate, again.w), "moved": distance(w, again.w),
+            "seconds": release.seconds, "retrain": again.seconds,
+            "test": accuracy(problem.F_test, release.w),
+            "test, retrained": accuracy(problem.F_test, again.w),
+            "forgotten": accuracy(problem.F.only(forget), release.w),
+            "forgotten, retrained": accuracy(problem.F.only(forget), again.w),
+        })  # fmt: skip
+    return rows
+
+
+def sequence(problem: Problem, requests: int, each: int, seed: int) -> list[dict]:
+    """Request by request at epsilon = 1 for all of them together: accuracy, seconds, history."""
+    G = problem.gradient_for(1.0)
+    w, order = problem.trained(G).w, torch.randperm(problem.F.n, generator=generator("turns", seed))
+    sigma = gaussian_sigma(requests**0.5 * 2 * G / problem.mu, 1.0, DELTA)
+    queue = problem.queue(w, G, sigma=sigma, seed=seed_of("noise", seed))
+    rows = []
+    for k, rows_asked in enumerate(bar(order[: requests * each].split(each), "sequence"), 1):
+        release = queue.forget(rows_asked)
+        rows.append({
+            "model": problem.name, "seed": seed, "request": k, "seconds": release.seconds,
+            "holds": release.certificate.holds, "test": accuracy(problem.F_test, release.w),
+            "gradient": release.certificate.measurements["||grad F_r(w)||, retained samples"],
+        })  # fmt: skip
+    budget = queue.budget(DELTA)
+    spent = zip(rows, budget.each, budget.history, strict=True)
+    return [row | {"each": one, "history": all_} for row, one, all_ in spent]
