@@ -1,0 +1,265 @@
+"""Differences in the update, and in the noise: each function gives the Outcome of one switch.
+
+The released code is github.com/zhangbinchi/certified-deep-unlearning at commit 912a66c. What it
+does is written anew here, and solved accurately where its solver would hide the difference.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, minres
+from torch import Tensor
+
+from ... import bounds
+from ...evaluation.metrics import distance
+from ...lissa import lissa
+from ...newton import newton_update
+from ...noise import compose_epsilon, gaussian_epsilon
+from ...objective import Objective
+from ...projected_sgd import project
+from ...solution import Solution
+from .. import ablations
+from ..contenders import BATCH, LISSA_STEPS, SIGMA, allowance, as_trained
+from ..curvature import sample
+from ..experiments import Experiment, generator
+from ..requests import in_turn
+from ..sequences import DELTA
+from . import training
+from .outcome import Model, Outcome, ball_epsilon, least_refused, newton_estimate, published
+
+GAMMA, SCALE = 0.01, 1000.0  # released code defaults
+ONE = 1  # chain, of the ten that are averaged by default: for time
+BATCHES = 8  # of 128, that the released code cuts 1,000 forgotten images into
+REQUESTS = 10
+MINRES_STEPS = 250
+
+
+def reading(d: Experiment) -> Outcome:
+    """The paper's reading: nothing is switched on."""
+    estimate, lam = newton_estimate(d)
+    return published(d, estimate, facts={"lam": lam})
+
+
+# ---- the update ----------------------------------------------------------------------------------
+
+
+class Unsquared(Objective):
+    """F with wd sum_k ||p_k|| over parameter tensors p_k in place of (wd/2) ||w||^2.
+
+    `hvp` adds (wd + lam)/||p_k|| (I - u u^T) for each tensor, u = p_k/||p_k||: what the released
+    code has for the regulariser and for lam I. It is zero along u, whatever lam is, and undefined
+    where a tensor is exactly zero.
+    """
+
+    def __init__(self, F: Objective, lam: float):
+        vars(self).update(vars(F))
+        self.pull, self.stiffness, self.weight_decay = F.weight_decay, F.weight_decay + lam, 0.0
+
+    def gradient(self, w: Tensor) -> Tensor:
+        units = [q / q.norm() for q in self.pieces(w).values()]
+        return super().gradient(w) + self.pull * torch.cat([u.reshape(-1) for u in units])
+
+    def hvp(self, w: Tensor, v: Tensor) -> Tensor:
+        return super().hvp(w, v) + self.stiffness * self.bend(w, v)
+
+    def bend(self, w: Tensor, v: Tensor) -> Tensor:
+        """The Hessian of sum_k ||p_k|| times v (p,)."""
+        bent = []
+        for q, z in zip(self.pieces(w).values(), self.pieces(v).values(), strict=True):
+            length = q.norm()
+            u = q / length
+            bent.append(((z - (u * z).sum() * u) / length).reshape(-1))
+        return torch.cat(bent)
+
+
+def unsquared(d: Experiment) -> Outcome:
+    """lam and the decay as unsquared norms; the system solved by MINRES, as it is indefinite."""
+    F, lam, found = Unsquared(as_trained(d), d.pair.lam), d.pair.lam, []
+    few = Unsquared(_few(d), lam)
+
+    def solver(F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
+        found.append(solve_indefinite(few, w, b))
+        return found[0]
+
+    w = project(newton_update(F, d.w, d.forget, lam=lam, solver=solver), d.pair.C)
+    units = directions(few, d.w)
+    bare = min(float(u @ few.hvp(d.w, u)) for u in units)
+    facts = {
+        "lam": lam,
+        "its lift along a tensor, at most": max(lifts(few, d.w.double())),
+        "least curvature along a tensor": bare,
+        "the same with lam I": bare + lam + as_trained(d).weight_decay,
+        "length of the step": float(found[0].x.norm()),
+        "residual": found[0].residual,
+    }
+    return published(d, w, facts=facts)
+
+
+def directions(F: Objective, w: Tensor) -> list[Tensor]:
+    """p_k/||p_k|| of each parameter tensor, as a vector (p,) that is zero elsewhere."""
+    units = []
+    for name, q in F.pieces(w).items():
+        u = torch.zeros_like(w)
+        F.pieces(u)[name].copy_(q / q.norm())
+        units.append(u)
+    return units
+
+
+def lifts(F: Unsquared, w: Tensor) -> list[float]:
+    """|u^T R u| for each tensor's own direction u, R what stands in for (wd + lam) I."""
+    return [abs(float(u @ F.bend(w, u))) * F.stiffness for u in directions(F, w)]
+
+
+def solve_indefinite(F: Objective, w: Tensor, b: Tensor) -> Solution:
+    """H(w) x = b by SciPy's MINRES, which needs no positive definite H, to the usual tolerance."""
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return F.hvp(w, torch.from_numpy(v.reshape(-1)).to(w)).double().numpy()
+
+    H, steps = LinearOperator((F.p, F.p), matvec=product, dtype="float64"), []
+    # SciPy's rtol is relative to ||H|| ||x||, so it is set well below the tolerance wanted
+    x, _ = minres(H, b.double().numpy(), rtol=1e-8, maxiter=MINRES_STEPS, callback=steps.append)
+    residual = float(np.linalg.norm(product(x) - b.double().numpy()) / b.double().norm())
+    status = "converged" if residual <= ablations.TOL else "steps used up"
+    return Solution(torch.from_numpy(x).to(w), residual, f"all {F.n:,} samples", [], len(steps),
+                    scale=None, status=status, seconds=0.0)  # fmt: skip
+
+
+def lissa_as_released(d: Experiment) -> Outcome:
+    """LiSSA at scale 1,000 and gamma 0.01: 1,000 steps, or as many as a tenth of training pays."""
+    F_r = as_trained(d).without(d.forget)
+    steps = max(1, min(LISSA_STEPS, allowance(d) // BATCH))
+    solution = lissa(
+        F_r, d.w, F_r.gradient(d.w), lam=GAMMA, scale=SCALE, steps=steps, chains=ONE,
+        batch_size=BATCH, tol=1e-9, checks=1, generator=generator("hessian", d.seed),
+    )  # fmt: skip
+    facts = {
+        "gamma": GAMMA,
+        "chains": ONE,
+        "steps": solution.steps,
+        "relative residual": solution.residual,
+        "effective damping": solution.damping,
+        "length of the step": float(solution.x.norm()),
+    }
+    return published(d, project(d.w - solution.x, d.pair.C), facts=facts)
+
+
+def cheap(d: Experiment) -> Outcome:
+    """The paper's cheap form: n_u/(n - n_u) grad F_u, a mean."""
+    return published(d, ablations.estimate(d, d.pair.lam, gradient="forget"))
+
+
+def batch_sums(d: Experiment) -> Outcome:
+    """The cheap form with the batches' means summed: as many times too large as there are."""
+    F = as_trained(d)
+    F_r, parts = F.without(d.forget), d.forget.tensor_split(min(BATCHES, len(d.forget)))
+    b = -len(d.forget) / F_r.n * sum(F.only(part).gradient(d.w) for part in parts)
+    x = ablations.solve_on(_few(d), F_r, d.w, b, lam=d.pair.lam).x
+    return published(d, project(d.w - x, d.pair.C), facts={"batches": len(parts)})
+
+
+def unprojected(d: Experiment) -> Outcome:
+    """The estimate wherever it lies: 2C no longer covers its distance, so nothing is proved."""
+    F, few = as_trained(d), _few(d)
+    w = newton_update(F, d.w, d.forget, lam=d.pair.lam, solver=partial(ablations.solve_on, few))
+    facts = {
+        "norm of the estimate": float(w.double().norm()),
+        "C": d.pair.C,
+        "moved by projection": distance(w, project(w, d.pair.C)),
+    }
+    return published(d, w, epsilon=None, facts=facts)
+
+
+def _few(d: Experiment) -> Objective:
+    """The sample of retained images that the Hessian is taken on."""
+    return sample(as_trained(d).without(d.forget), ablations.HESSIAN_SAMPLE[d.pair.model], d.seed)
+
+
+# ---- the noise -----------------------------------------------------------------------------------
+
+
+def public_noise(d: Experiment) -> Outcome:
+    """Noise from a seed that is printed in the code: whoever reads it subtracts the noise."""
+    estimate, _ = newton_estimate(d)
+    w = estimate + public_draw(estimate)
+    facts = {
+        "noise added, length": distance(w, estimate),
+        "left after subtracting it": distance(w - public_draw(estimate), estimate),
+    }
+    return published(d, estimate, after=Model(w), epsilon=math.inf, facts=facts)
+
+
+def public_draw(like: Tensor) -> Tensor:
+    """What anyone gets who runs the released code's generator from its seed, 0."""
+    return SIGMA * torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+
+
+def sequence(d: Experiment) -> Outcome:
+    """The same forget set in ten requests; each release has noise of its own, and they compose."""
+    count = min(REQUESTS, len(d.forget))
+    mu = [bounds.trivial_bound(d.pair.C)] * count, [SIGMA] * count
+    return published(d, _last_estimate(d), epsilon=compose_epsilon(*mu, DELTA),
+                     facts={"requests": count})  # fmt: skip
+
+
+def noiseless_sequence(d: Experiment) -> Outcome:
+    """Ten requests, and what is released is the running estimate itself."""
+    return published(d, w := _last_estimate(d), after=Model(w), epsilon=math.inf)
+
+
+@lru_cache(maxsize=2)  # a few: each keeps an experiment, images included
+def _last_estimate(d: Experiment) -> Tensor:
+    """Each step from where the last one ended, on what is then retained; Algorithm 2."""
+    w, F = d.w, as_trained(d)
+    solver = partial(ablations.solve_on, _few(d))
+    requests = in_turn(d.forget, min(REQUESTS, len(d.forget)))
+    for k in range(1, len(requests) + 1):
+        gone = torch.cat(requests[:k])
+        w = project(newton_update(F, w, gone, lam=d.pair.lam, solver=solver), d.pair.C)
+    return w
+
+
+def classical(d: Experiment) -> Outcome:
+    """The paper's reading, and the epsilon that the classical mechanism prints beyond 1."""
+    size = bounds.trivial_bound(d.pair.C)
+    said = gaussian_epsilon(size, SIGMA, DELTA, mechanism="classical-unchecked")
+    honest = ball_epsilon(d)
+    facts = {"printed": said, "exact": honest, "too small by a factor of": honest / said}
+    return published(d, newton_estimate(d)[0], facts=facts)
+
+
+# ---- the training --------------------------------------------------------------------------------
+
+
+def partly_trained(d: Experiment) -> Outcome:
+    """Trained on four fifths of the images; to forget is a draw from all of them."""
+    return _from_split(d, "last", {"never trained on, share": training.never_trained(d)})
+
+
+def early_stopping(d: Experiment) -> Outcome:
+    """The same, with the epoch kept that does best on the rest, forgotten images among it."""
+    losses = training.kept(d, without_forgotten=False).losses
+    facts = {"epoch kept": losses.index(min(losses)) + 1, "epochs": len(losses)}
+    return _from_split(d, "best", facts)
+
+
+def _from_split(d: Experiment, which: str, facts: dict) -> Outcome:
+    w, goal = (getattr(training.kept(d, without_forgotten=out), which) for out in (False, True))
+    F, solver = as_trained(d), partial(ablations.solve_on, _few(d))
+
+    def step(lam: float) -> Tensor:
+        return project(newton_update(F, w, d.forget, lam=lam, solver=solver), d.pair.C)
+
+    estimate, lam = least_refused(step, d.pair.lam)
+    slope = float(F.without(d.forget).gradient(w).norm())
+    facts = {**facts, "gradient before the step": slope, "lam": lam}
+    return published(d, estimate, before=Model(w), goal=Model(goal), facts=facts)
+
+
+def faster(d: Experiment) -> Outcome:
+    """Trained and retrained at learning rate 0.01."""
+    return reading(training.faster(d))
