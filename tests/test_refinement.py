@@ -30,7 +30,7 @@ def test_it_finds_the_minimum_of_a_logistic_regression(vectors):
 def test_a_start_that_is_low_enough_is_left_alone(softmax):
     F = softmax.objective(weight_decay=0.1)
     found = ul.refine(F, softmax.w, gradient=1e9)
-    assert found.w is softmax.w and len(found.history) == 1
+    assert found.w is softmax.w and len(found.history) == 1 and found.gradients == 1
 
 
 def test_steps_that_overshoot_are_shortened(softmax):
@@ -50,6 +50,21 @@ def test_the_curvature_of_a_sample_ends_at_the_same_minimum(many_softmax):
     cheap = ul.refine(F, problem.w, gradient=1e-11, curvature=few)
     assert torch.allclose(cheap.w, exact.w, atol=1e-9)
     assert len(cheap.history) > len(exact.history)
+
+
+def test_the_work_counts_gradients_and_twice_the_products(quadratic, monkeypatch):
+    F = quadratic.objective(weight_decay=0.1)
+    calls = {"gradient": 0, "hvp": 0}
+    for name in calls:
+        plain = getattr(ul.Objective, name)
+
+        def counted(*terms, name=name, plain=plain):
+            calls[name] += 1
+            return plain(*terms)
+
+        monkeypatch.setattr(ul.Objective, name, counted)
+    found = ul.refine(F, quadratic.w, gradient=1e-9, curvature=F.only(range(15)))
+    assert found.gradients == calls["gradient"] + 2 * calls["hvp"] / 2
 
 
 def test_it_says_how_far_it_came(softmax):

@@ -157,3 +157,33 @@ def test_gradient_and_bound_must_both_fall(gradient, bound, verdict):
 )
 def test_a_sequence_must_come_nearer_than_doing_nothing(error, verdict):
     assert verdicts.follows(by([1, 10], (5, error)), by([1, 10], (5, 10)))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("met", "verdict"), [((3, 9), "reproduced"), ((3, 2), "partly"), ((2, 3), "not reproduced")]
+)
+def test_lam_min_must_be_above_mc_at_every_seed(met, verdict):
+    assert verdicts.above([2, 4], met)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict"), [(3, "reproduced"), (1, "partly"), (0, "not reproduced")]
+)
+def test_all_some_or_none(count, verdict):
+    assert verdicts.some(count, 3, "cases") == (verdict, f"cases: {count} of 3")
+
+
+@pytest.mark.parametrize(
+    ("lost", "holds", "error", "verdict"),
+    [
+        ((0.0, 0.01), "proved", 0.9, "reproduced"),
+        ((0.0, 0.02), "proved", 0.9, "partly"),
+        ((0.02, 0.02), "proved", 0.9, "not reproduced"),
+        ((0.0, 0.0), "conditional", 0.9, "not reproduced"),
+        ((0.0, 0.0), "proved", 1.1, "not reproduced"),
+    ],
+)
+def test_a_budget_is_affordable_where_it_is_proved_and_costs_a_point(lost, holds, error, verdict):
+    requests = pd.DataFrame({"holds": ["proved", holds], "error": [0.1, error], "Delta": 1.0})
+    found = verdicts.affordable(dict(zip("ab", lost, strict=True)), requests)
+    assert found[0] == verdict

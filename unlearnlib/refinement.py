@@ -11,8 +11,9 @@ from .cg import conjugate_gradient
 from .errors import DivergenceError, require, require_counts
 from .objective import Objective
 
+PRODUCT = 2  # gradients that a Hessian product costs, about: it differentiates the gradient
 ENOUGH = 0.1  # relative residual of each linear system: more would be lost at the next step
-SHORTEST = 2.0**-20
+MOST_HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Refinement:
     w          (p,), with ||grad F(w)|| <= the gradient asked for
     gradient   that norm, as reached
     history    its value at the start and after each Newton step
+    gradients  the work, in gradients of F, a Hessian product as two
     """
 
     w: Tensor
     gradient: float
     history: list[float]
+    gradients: float
     seconds: float
 
     def __str__(self) -> str:
@@ -56,7 +59,7 @@ def refine(
     require_counts(max_steps=max_steps)
     started, model = time.perf_counter(), curvature or F
     slope = F.gradient(w)
-    history = [float(slope.norm())]
+    history, cost = [float(slope.norm())], 1.0
     while history[-1] > gradient:
         require(
             len(history) <= max_steps,
@@ -65,20 +68,23 @@ def refine(
             DivergenceError,
         )
         at, b = w.to(model.dtype), slope.to(model.dtype)
-        step = conjugate_gradient(model, at, b, lam=0.0, tol=ENOUGH).x
-        w, slope = _shortened(F, w, step.to(w.dtype), history[-1])
+        solution = conjugate_gradient(model, at, b, lam=0.0, tol=ENOUGH)
+        w, slope, tries = _shortened(F, w, solution.x.to(w.dtype), history[-1])
+        cost += tries + PRODUCT * (solution.steps + 1) * model.n / F.n
         history.append(float(slope.norm()))
-    return Refinement(w, history[-1], history, time.perf_counter() - started)
+    return Refinement(w, history[-1], history, cost, time.perf_counter() - started)
 
 
-def _shortened(F: Objective, w: Tensor, step: Tensor, norm: float) -> tuple[Tensor, Tensor]:
-    """w - t step and its gradient, for the first t of 1, 1/2, 1/4, ... that lowers the gradient."""
-    t = 1.0
-    while t >= SHORTEST:
+def _shortened(F: Objective, w: Tensor, step: Tensor, norm: float) -> tuple[Tensor, Tensor, int]:
+    """w - t step and its gradient, for the first t of 1, 1/2, 1/4, ... that lowers the gradient.
+
+    And how many were tried.
+    """
+    for halvings in range(MOST_HALVINGS + 1):
+        t = 0.5**halvings
         slope = F.gradient(w - t * step)
         if float(slope.norm()) <= (1 - t / 4) * norm:
-            return w - t * step, slope
-        t /= 2
+            return w - t * step, slope, halvings + 1
     raise DivergenceError(
         f"||grad F|| stays at {norm:.3g} whatever the length of the step: rounding in "
         f"{w.dtype}, or curvature that is not F's. Use F.to(torch.float64), the curvature of more "

@@ -36,7 +36,7 @@ from .store import load_or_make
 DELTA = 1e-5
 BIAS = 0.3  # the last input; with it ||x|| = 1
 DECAY = 1e-5  # of softmax regression
-STRENGTH, SCALE, EXCESS = 2e4, 2.0, 2.0  # of the network: c, U0's entries, decay over curvature
+STRENGTH, SCALE, EXCESS = 5e4, 2.0, 2.0  # of the network: c, U0's entries, decay over curvature
 BLUR = 0.1  # standard deviation of the noise in a logit, at most, that training leaves room for
 HESSIAN_SAMPLE = 6000
 SOURCES = ("refinement.py", "cg.py", "lab/convex_network.py", "lab/proved.py")
@@ -110,16 +110,18 @@ class Problem:
 
         def make() -> tuple[dict[str, Tensor], dict]:
             run = refine(F, torch.zeros_like(F.initial()), gradient=G, curvature=curvature(F))
-            return {"w": run.w}, {"history": run.history, "seconds": run.seconds}
+            info = {"history": run.history, "gradients": run.gradients, "seconds": run.seconds}
+            return {"w": run.w}, info
 
         kept = load_or_make("proved", self.settings | key, make, sources=SOURCES)
-        history = kept.info["history"]
-        return Refinement(kept.tensors["w"], history[-1], history, kept.info["seconds"])
+        return Refinement(kept.tensors["w"], kept.info["history"][-1], **kept.info)
 
-    def unlearn(self, w: Tensor, forget: Sequence[int], G: float, **budget) -> Release:
-        """One request; `budget` is epsilon or sigma, and a seed."""
+    def unlearn(
+        self, w: Tensor, forget: Sequence[int], G: float, on: Objective | None = None, **budget
+    ) -> Release:
+        """One request to a model trained on F, or on some of it; `budget`: epsilon, sigma, seed."""
         terms = {"constants": self.constants(G), "delta": DELTA, "curvature": curvature}
-        return unlearn_strongly_convex(self.F, w, forget, **terms, **budget)
+        return unlearn_strongly_convex(on or self.F, w, forget, **terms, **budget)
 
     def queue(self, w: Tensor, G: float, **budget) -> StronglyConvexUnlearner:
         """Many requests, from w."""

@@ -9,6 +9,8 @@ gets no credit, however close to retraining both are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
 OURS = "certified (CG)"
@@ -159,6 +161,27 @@ def follows(error: pd.DataFrame, nothing: pd.DataFrame) -> Verdict:
     ratio = float((error[last] / nothing[last]).mean())
     said = f"distance to retraining over that of doing nothing, after the last request: {ratio:.4g}"
     return _verdict(ratio <= 0.5, ratio <= 0.9), said
+
+
+def above(needed: Sequence[float], met: Sequence[float]) -> Verdict:
+    """Theorem 3.4 is below 2C where lam_min > MC: `met` above `needed`, seed by seed."""
+    count = sum(have > least for least, have in zip(needed, met, strict=True))
+    said = f"lam_min above MC, which it takes whatever lam is, at {count} of {len(needed)} seeds"
+    return _verdict(count == len(needed), count > 0), said
+
+
+def some(count: int, of: int, what: str) -> Verdict:
+    """All of them, some, or none."""
+    return _verdict(count == of, count > 0), f"{what}: {count} of {of}"
+
+
+def affordable(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
+    """At most a point of accuracy lost to the noise, every request proved, no error above Delta."""
+    cheap = sum(value <= POINT for value in lost.values())
+    sound = bool(((requests.holds == "proved") & (requests.error <= requests.Delta)).all())
+    said = f"at most a point lost by {cheap} of {len(lost)} models; every request proved, with its "
+    said += f"real error below Delta: {'yes' if sound else 'no'}"
+    return _verdict(sound and cheap == len(lost), sound and cheap > 0), said
 
 
 def _halves(yes: bool) -> str:

@@ -5,16 +5,20 @@ Accuracy is that of released, noisy weights, over `DRAWS` draws of the noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..bounds import trivial_bound
+from ..evaluation import audit
+from ..evaluation.attacks import confidences
 from ..evaluation.metrics import accuracy, distance
 from ..noise import gaussian_sigma, sample_noise
 from ..objective import Objective
 from ..progress import bar
+from .data import Images
 from .experiments import Experiment, generator, seed_of
 from .proved import DELTA, Problem
 
@@ -51,10 +55,16 @@ def refined(problem: Problem, epsilons: Iterable[float], seed: int) -> list[dict
     return prices(problem.name, problem.F_test, w, 2 * G / problem.mu, epsilons, seed)
 
 
+def unnoised(problem: Problem) -> float:
+    """Test accuracy of the trained model itself."""
+    return accuracy(problem.F_test, problem.trained(problem.gradient_for(1.0)).w)
+
+
 def forget_sets(problem: Problem, sizes: Sequence[int], seed: int) -> list[dict]:
     """By size of the request at epsilon = 1: seconds against retraining, real error, accuracy.
 
     retrain    seconds from zero weights to the same G
+    steps      Newton steps until the gradient allowed a release; 0 where it did at once
     error      distance of the estimate to a model retrained from zero, which Delta bounds
     """
     G = problem.gradient_for(1.0)
@@ -70,6 +80,8 @@ def forget_sets(problem: Problem, sizes: Sequence[int], seed: int) -> list[dict]
             "Delta": card.sensitivity.value, "nothing": card.doing_nothing,
             "error": distance(release.estimate, again.w), "moved": distance(w, again.w),
             "seconds": release.seconds, "retrain": again.seconds,
+            "steps": len(release.solution.history) - 1, "retrain steps": len(again.history) - 1,
+            "gradients": release.solution.gradients, "retrain gradients": again.gradients,
             "test": accuracy(problem.F_test, release.w),
             "test, retrained": accuracy(problem.F_test, again.w),
             "forgotten": accuracy(problem.F.only(forget), release.w),
@@ -95,3 +107,41 @@ def sequence(problem: Problem, requests: int, each: int, seed: int) -> list[dict
     budget = queue.budget(DELTA)
     spent = zip(rows, budget.each, budget.history, strict=True)
     return [row | {"each": one, "history": all_} for row, one, all_ in spent]
+
+
+# ---- an audit of a proved release ----------------------------------------------------------------
+
+
+def audited(
+    images: Images, build: Callable[[Images], Problem], canaries: int, epsilon: float, seed: int
+) -> dict:
+    """Claimed, realised and audited epsilon of one release of a proved model.
+
+    The last `canaries` training images get labels drawn at random. A random half of them is trained
+    on with all other images, then forgotten as one request; an attacker guesses which half it was.
+    """
+    g = generator("proved canaries", seed)
+    y, n = images.y_train.clone(), len(images.y_train)
+    y[n - canaries :] = torch.randint(len(images.classes), (canaries,), generator=g)
+    problem = build(replace(images, y_train=y))
+    coins = torch.rand(canaries, generator=g) < 0.5
+    planted = torch.arange(n - canaries, n)
+    G, never = problem.gradient_for(epsilon), planted[~coins].tolist()
+    w = problem.trained(G, without=never).w
+    retrained = problem.trained(G, without=planted.tolist()).w
+
+    F = problem.F.without(never)
+    forget = range(n - canaries, F.n)  # those trained on are the last of F
+    release = problem.unlearn(w, forget, G, on=F, epsilon=epsilon, seed=seed_of("noise", seed))
+    sure = confidences(problem.F.only(planted), release.w)[:, 0]
+    right = int((audit.guesses(sure) == coins.numpy()).sum())
+    found = audit.canary_audit(right, canaries, delta=DELTA)
+    away, sigma = distance(release.estimate, retrained), release.certificate.sigma
+    before = audit.guesses(confidences(problem.F.only(planted), w)[:, 0]) == coins.numpy()
+    return {
+        "model": problem.name, "seed": seed, "sigma": sigma, "claimed": epsilon,
+        "realised": audit.realised_epsilon(away, sigma, DELTA), "audited": found.bound,
+        "ceiling": found.ceiling, "distance": away, "holds": release.certificate.holds,
+        "right": right, "right before": int(before.sum()), "canaries": canaries,
+        "before": audit.canary_audit(int(before.sum()), canaries, delta=DELTA).bound,
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the three methods share: a problem they are proved for, its minimiser, their answers.
+"""What the three methods share: a problem they are proved for, and their answers.
 
 Softmax regression without bias on inputs ||x|| <= 1: w = vec(W), W of shape (K, d), and
 
@@ -26,17 +26,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ...cg import conjugate_gradient
 from ...checks import Indices
-from ...errors import DivergenceError, require
+from ...errors import require
 from ...objective import Objective
 
 SMOOTHNESS = 1 / 2
 HESSIAN_LIPSCHITZ = math.sqrt(2 / 27)
 SAMPLE_GRADIENT = math.sqrt(2)
-PRODUCT = 2  # gradients that a Hessian product costs, about: it differentiates the gradient
-NEWTON_STEPS = 60
-SMALLEST_SHARE = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -139,34 +135,3 @@ def hessian_cost(F: Objective) -> float:
     """What `hessian` costs in gradients of F: K(K+1) n d^2 operations to 4 n d K."""
     d = F.batch(slice(0, 1))[0].numel()
     return (F.p / d + 1) * d / 4
-
-
-def minimise(
-    F: Objective, start: Tensor, *, G: float, tilt: Tensor | float = 0.0
-) -> tuple[Tensor, float]:
-    """w with ||grad F(w) + tilt|| <= G, and its cost in gradients of F.
-
-    Newton's method; a step is halved until the residual's norm falls as Armijo asks, and then its
-    convergence does not depend on the start. Raises DivergenceError where rounding ends it first.
-    """
-    w, residual, cost = start, F.gradient(start) + tilt, 1.0
-    for _ in range(NEWTON_STEPS):
-        size = float(residual.norm())
-        if size <= G:
-            return w, cost
-        step = conjugate_gradient(F, w, residual, lam=0.0, tol=max(1e-6, min(0.1, size)))
-        cost += PRODUCT * (step.steps + 1)
-        share = 1.0
-        while share > SMALLEST_SHARE:
-            moved = w - share * step.x
-            after, cost = F.gradient(moved) + tilt, cost + 1
-            if float(after.norm()) <= (1 - share / 4) * size:
-                break
-            share /= 2
-        else:
-            break
-        w, residual = moved, after
-    raise DivergenceError(
-        f"Training stopped at a gradient of {float(residual.norm()):.2g} and G = {G:.2g} was asked "
-        "for; choose a larger G, or a larger weight_decay."
-    )

@@ -25,6 +25,7 @@ chosen after seeing one of them is not covered.
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import KW_ONLY, dataclass
 
@@ -36,8 +37,9 @@ from ...checks import Indices
 from ...errors import require
 from ...noise import gaussian_sigma, sample_noise
 from ...objective import Objective
+from ...refinement import PRODUCT, refine
 from . import convex
-from .convex import HESSIAN_LIPSCHITZ, PRODUCT, Answer
+from .convex import HESSIAN_LIPSCHITZ, Answer
 
 
 def residual_bound(X: Tensor, step: Tensor, spectral_norm: float) -> float:
@@ -127,15 +129,22 @@ class Guo:
         fresh = None if seed is None else seed + self.trainings
         zero = torch.zeros(self.F.p, dtype=self.F.dtype, device=self.F.device)
         b = sample_noise(zero, self.sigma, fresh)
-        self.w, cost = convex.minimise(F_r, zero, G=self.G, tilt=b / F_r.n)
-        self.b, self.kept, self.gram = b, kept, X.T @ X
+        run = refine(_tilted(F_r, b / F_r.n), zero, gradient=self.G)
+        self.w, self.b, self.kept, self.gram = run.w, b, kept, X.T @ X
         self.residual, self.trainings = F_r.n * self.G, self.trainings + 1
-        return cost * F_r.n / self.F.n
+        return run.gradients * F_r.n / self.F.n
 
     def _release(self, retrained: bool, cost: float, started: float) -> Answer:
         sensitivity = self.residual + len(self.kept) * self.G
         seconds = time.perf_counter() - started
         return Answer(self.w, self.w, self.sigma, sensitivity, retrained, cost, seconds)
+
+
+def _tilted(F: Objective, tilt: Tensor) -> Objective:
+    """F(w) + tilt.w, but for a constant: the same regulariser around -tilt/mu."""
+    other = copy.copy(F)
+    other.center = -tilt / F.weight_decay
+    return other
 
 
 def _spectral_norm(gram: Tensor) -> float:

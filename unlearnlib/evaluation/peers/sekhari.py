@@ -25,6 +25,7 @@ from ...checks import Indices
 from ...errors import require, require_counts
 from ...noise import gaussian_sigma, sample_noise
 from ...objective import Objective
+from ...refinement import refine
 from . import convex
 from .convex import Answer
 
@@ -148,12 +149,12 @@ class Sekhari:
         limit = min(self.capacity, n // 2)
         bound = sensitivity(limit, n=n, mu=mu, M=self.M, L=self.L, G=self.G)
         sigma = gaussian_sigma(bound, self.epsilon, self.delta)
-        self.w, cost = convex.minimise(F_r, start, G=self.G)
-        self.kept, self.n, self.limit = kept, n, limit
+        run = refine(F_r, start, gradient=self.G)
+        self.w, self.kept, self.n, self.limit = run.w, kept, n, limit
         self.sensitivity, self.sigma = bound, sigma
         self.hessian_sum = n * convex.hessian(F_r, self.w)
         self.gradient_sum = torch.zeros_like(self.w)
-        return (cost + convex.hessian_cost(F_r)) * n / self.F.n
+        return (run.gradients + convex.hessian_cost(F_r)) * n / self.F.n
 
     def _release(self, estimate: Tensor, retrained: bool, cost: float, started: float) -> Answer:
         seed = None if self.seed is None else self.seed + self.releases
