@@ -37,7 +37,7 @@ def prices(results: Saved) -> Figure:
     ax.text(1, 2, "a promise", ha="center", fontsize=8, color="#777777")
     ax.set(xscale="log", ylim=(0, 100), xlabel="epsilon, at delta = 1e-5",
            ylabel="test accuracy of what is released, %")  # fmt: skip
-    ax.legend(fontsize=8, loc="center right")
+    ax.legend(fontsize=8, loc="lower right")
     return fig
 
 
@@ -149,7 +149,7 @@ def planner(results: Saved) -> Figure:
 
 
 def sequence(results: Saved) -> Figure:
-    """Ten requests at epsilon = 1 in all: accuracy and what has been spent."""
+    """Requests in turn, epsilon = 1 in all: accuracy and what has been spent."""
     table = results.table("sequence")
     fig, (score, spent) = canvas(2, width=5.4, height=3.6)
     for name, own in table.groupby("model", sort=False):
