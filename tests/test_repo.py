@@ -352,9 +352,13 @@ def test_links_between_our_files_lead_somewhere():
     assert broken == []
 
 
-def test_the_example_of_the_readme_runs(capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_examples_of_the_readme_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path))
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names = {}
-    exec(example, names)
-    assert "certified unlearning" in capsys.readouterr().out
+    for example in examples:
+        exec(example, names)
+    assert capsys.readouterr().out.count("certified unlearning") == len(examples) == 2
     assert names["published"](names["x"]).shape == (600, 3)
+    assert names["release"].certificate.holds == "proved" and names["release"].certificate.useful
+    assert names["queue"].forget([7]).certificate.holds == "proved"

@@ -52,8 +52,8 @@ def waterfall(settings: Mapping[str, Mapping[str, float]]) -> list[dict]:
 
 
 def savings(settings: Mapping[str, Mapping[str, float]], tol: float) -> list[dict]:
-    """By setting, the certified distance: Theorem 3.6's; with the solver's residual measured (at most
-    tol) in place of LiSSA's chance and bias; and with the estimate projected as well."""
+    """By setting, the certified distance: Theorem 3.6's; with the solver's residual measured,
+    at most tol, in place of LiSSA's chance and bias; and with the estimate projected as well."""
     rows = []
     for name, known in settings.items():
         C, lam, lam_min, L, G = (known[k] for k in ("C", "lam", "lam_min", "L", "G"))

@@ -31,7 +31,7 @@ from .proved import Problem
 
 SAMPLES = 40
 EXACT = 1e-10  # the gradient of every retraining
-G = 1e-3  # the gradient that the refined estimate and its training stop at
+G = 1e-3  # the gradient that the refined estimate stops at
 NEWTON_STEPS = 50
 AT_ONCE = 205
 DESCENT = 20  # iterations a request of descent-to-delete
@@ -66,7 +66,7 @@ def compare(problem: Problem, sizes: tuple[int, ...] = (1, 2)) -> list[dict]:
     doing nothing      w*; bound by stability
     one Newton step    Theorem 3.4 at lam = 0, in its local form, with the stability bound as r
     Theorem 3.4        the same step with r = 2C, C = sample_gradient/decay holding every minimiser
-    refined            ||grad F_r|| <= G, compared with a retraining that stops at G too: 2G/mu
+    refined            ||grad F_r|| <= G, and EXACT where retrained: (G + EXACT)/mu
     Sekhari et al.     their step from stored statistics
     descent-to-delete  DESCENT iterations of gradient descent
     """
@@ -158,5 +158,5 @@ def _minimisers(problem: Problem, masks: Tensor) -> Tensor:
 
 
 def _shrunk(x: Tensor) -> Tensor:
-    """uint8 images as small as 6 x 6, which the features average to 3 x 3."""
+    """uint8 images of 6 x 6 or 7 x 7 pixels, which the features average to 3 x 3."""
     return avg_pool2d(x.float(), x.shape[-1] // 6).round().to(torch.uint8)

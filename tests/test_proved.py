@@ -1,0 +1,320 @@
+"""The two proved models: inputs of norm 1, noise in a logit, the gradient to stop at, the store."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import brentq, minimize
+from scipy.stats import norm
+from torch.nn.functional import cross_entropy
+
+import unlearnlib as ul
+from unlearnlib.evaluation.metrics import distance
+from unlearnlib.lab import data, proved
+
+DECAY, STRENGTH, WIDTH = 0.1, 1.5, 4
+GONE = [3, 17, 40]
+
+
+def tiny(n_train=60, n_test=30):
+    """Digits of 8 x 8 pixels, which the features average to 4 x 4."""
+    few = data.load("mnist5k").subset(n_train, n_test)
+    small = {name: getattr(few, name)[..., 2:26:3, 2:26:3] for name in ("x_train", "x_test")}
+    return replace(few, **small)
+
+
+MODELS = {
+    "softmax regression": lambda images: proved.softmax(images, DECAY),
+    "tanh network": lambda images: proved.network(images, 0, strength=STRENGTH, width=WIDTH),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def images():
+    return tiny()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def problem(request, images):
+    return MODELS[request.param](images)
+
+
+def features_by_hand(image):
+    """One image (height, width): pixels averaged by two, centred and scaled, and the constant."""
+    h, w = (size // 2 for size in image.shape)
+    pixels = image[: 2 * h, : 2 * w].reshape(h, 2, w, 2).mean((1, 3)).ravel()
+    pixels = pixels - pixels.mean()
+    return np.append(math.sqrt(0.91) * pixels / np.linalg.norm(pixels), 0.3)
+
+
+def logits(problem, w, x):
+    """The models written out a second time, from a flat vector."""
+    if problem.name == "softmax regression":
+        return x @ w.view(10, -1).T
+    net = problem.net
+    neurons = torch.tanh(x @ (net.start + w.view_as(net.start)).T)
+    return neurons @ net.signs.T * STRENGTH / math.sqrt(WIDTH)
+
+
+def minimiser(problem, kept):
+    """By scipy, on the images that are kept, from features and logits by hand."""
+    x = np.stack([features_by_hand(image[0].double().numpy()) for image in problem.images.x_train])
+    x, y = torch.tensor(x)[kept], problem.images.y_train[kept]
+
+    def value(at):
+        w = torch.tensor(at, requires_grad=True)
+        loss = cross_entropy(logits(problem, w, x), y) + problem.weight_decay / 2 * w @ w
+        loss.backward()
+        return loss.item(), w.grad.numpy()
+
+    exact = {"gtol": 1e-9, "ftol": 0.0, "maxiter": 10000, "maxfun": 10000}
+    found = minimize(value, np.zeros(problem.F.p), jac=True, method="L-BFGS-B", options=exact)
+    assert np.linalg.norm(value(found.x)[1]) < 1e-7 * problem.mu
+    return torch.tensor(found.x)
+
+
+def noise_by_hand(epsilon, delta):
+    """Balle and Wang (2018): the sigma that hides a distance of one."""
+
+    def excess(sigma):
+        a, b = 1 / (2 * sigma), epsilon * sigma
+        return norm.cdf(a - b) - math.exp(epsilon) * norm.cdf(-a - b) - delta
+
+    return brentq(excess, 1e-2, 1e3, xtol=1e-12)
+
+
+# ---- inputs -------------------------------------------------------------------------------------
+
+
+def test_an_input_is_its_image_averaged_centred_and_scaled(images):
+    by_hand = [features_by_hand(image[0].double().numpy()) for image in images.x_train]
+    assert np.allclose(proved.features(images.x_train), by_hand, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 6, 9)])
+def test_every_input_has_norm_1(rng, shape):
+    x = torch.randint(256, (50, *shape), generator=rng(0), dtype=torch.uint8)
+    x[1:20, :, :, 1:] = 7  # nearly flat
+    sizes = proved.features(x).norm(dim=1)
+    assert torch.allclose(sizes, torch.ones(50, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("grey", [0, 255, 0.1])
+def test_a_flat_image_has_no_larger_norm(grey):
+    flat = proved.features(torch.full((2, 1, 8, 8), grey))
+    assert flat.isfinite().all() and (flat.norm(dim=1) <= 1).all()
+
+
+def test_an_input_depends_on_its_image_alone(images):
+    """No statistic of the data enters, or forgetting an image would move the inputs of others."""
+    x = images.x_train
+    whole = proved.features(x)
+    assert torch.equal(whole[[5]], proved.features(x[[5]]))
+    others = torch.cat([x[:5], 255 - x[5:]])
+    assert torch.equal(whole[:5], proved.features(others)[:5])
+
+
+def test_units_do_not_matter(images):
+    x = images.x_train.double()
+    in_other_units = (x / 255 - 0.13) / 0.31
+    assert torch.allclose(proved.features(in_other_units), proved.features(x), atol=1e-12)
+
+
+# ---- constants ----------------------------------------------------------------------------------
+
+
+def spread(problem, w, sigma):
+    """Standard deviations of ten images' logits (10, 10), by simulation."""
+    noise = torch.randn(800, problem.F.p, generator=torch.Generator().manual_seed(0)).double()
+    x = proved.features(problem.images.x_test[:10])
+    moved = torch.stack([logits(problem, w + sigma * v, x) for v in noise])
+    return moved.std(0)
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.1, 3.0])
+def test_noise_moves_no_logit_by_more_than_its_reach(problem, sigma, vectors):
+    for w in (torch.zeros(problem.F.p), 0.5 * vectors(problem.F.p)):
+        assert (spread(problem, w.double(), sigma) <= 1.15 * problem.reach * sigma).all()
+
+
+def test_that_reach_is_attained(problem):
+    """By any softmax regression; by the network where no neuron is bent: U = -U0."""
+    linear = problem.name == "softmax regression"
+    w = torch.zeros(problem.F.p).double() if linear else -problem.net.start.flatten()
+    moved = spread(problem, w, 1e-3)
+    assert float(moved.mean()) == pytest.approx(1e-3 * problem.reach, rel=0.02)
+
+
+def test_the_constants_hold_everywhere(problem, vectors):
+    """Against dense Hessians, of all samples and of two, and gradients of single ones."""
+    spots = [size * vectors(problem.F.p, seed=k) for k, size in enumerate((0.0, 0.3, 3.0, 30.0))]
+    for F in (problem.F, problem.F.only([0, 1])):
+        hessians = [F.hessian(w) for w in spots]
+        for H in hessians:
+            ends = torch.linalg.eigvalsh(H)
+            assert ends[0] >= problem.mu * (1 - 1e-9) and ends[-1] <= problem.L
+        for k in range(3):
+            change = torch.linalg.matrix_norm(hessians[k + 1] - hessians[k], 2)
+            assert change <= problem.M * distance(spots[k + 1], spots[k])
+    for w in spots:
+        for i in range(5):
+            slope = problem.F.only([i]).gradient(w) - problem.weight_decay * w
+            assert slope.norm() <= problem.sample_gradient
+
+
+def test_those_of_softmax_regression_are_attained(images):
+    """By one image and two classes, all others being out of the question."""
+    problem = proved.softmax(images, DECAY)
+    F = problem.F.only([0])
+    x, true = proved.features(images.x_train[:1])[0], int(images.y_train[0])
+
+    def between(odds):
+        logits = torch.full((10,), -200.0).double()
+        logits[true], logits[(true + 1) % 10] = odds / 2, -odds / 2
+        return (logits[:, None] * x).flatten()
+
+    ends = torch.linalg.eigvalsh(F.hessian(between(0.0)))
+    assert float(ends[0]) == pytest.approx(problem.mu)
+    assert float(ends[-1]) == pytest.approx(problem.L)
+    most, near = math.log(2 + math.sqrt(3)), 1e-4  # where the logistic function bends most
+    a, b = between(most), between(most + near)
+    change = torch.linalg.matrix_norm(F.hessian(b) - F.hessian(a), 2)
+    assert float(change) == pytest.approx(problem.M * distance(a, b), rel=1e-3)
+    wrong = between(-100.0)
+    slope = float((F.gradient(wrong) - DECAY * wrong).norm())
+    assert slope == pytest.approx(problem.sample_gradient)
+
+
+def test_the_networks_decay_and_width(images):
+    wide = proved.network(images, 0, strength=1.0)
+    assert wide.F.p == 2 * round(math.sqrt(60)) * 17
+    net = proved.network(images, 0, strength=1.0, excess=3.0, width=WIDTH)
+    curvature = 8 / (3 * math.sqrt(3)) / math.sqrt(WIDTH)
+    assert net.weight_decay == pytest.approx(3 * curvature)
+    assert net.mu == pytest.approx(2 * curvature)
+    with pytest.raises(ul.InputError, match="no convexity is proved"):
+        proved.network(images, 0, excess=1.0, width=WIDTH)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 20.0])
+def test_noise_for_that_gradient_is_a_blur_of_a_tenth_of_a_logit(problem, epsilon):
+    Delta = 2 * problem.gradient_for(epsilon) / problem.mu
+    in_a_logit = problem.reach * Delta * noise_by_hand(epsilon, 1e-5)
+    assert in_a_logit == pytest.approx(0.1, rel=1e-6)
+
+
+def test_the_gradient_to_stop_at_is_known_before_any_image_is(problem, images):
+    upside_down = replace(images, x_train=images.x_train.flip(2), y_train=images.y_train.flip(0))
+    other = MODELS[problem.name](upside_down)
+    assert other.gradient_for(1.0) == problem.gradient_for(1.0)
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("without", [[], GONE])
+def test_trained_is_within_half_of_delta_of_the_minimiser(problem, without):
+    kept = [i for i in range(60) if i not in without]
+    exact = minimiser(problem, kept)
+    start = float(exact.norm())
+    for G in (problem.gradient_for(1.0), problem.gradient_for(1.0) / 1000):
+        run = problem.trained(G, without=without)
+        assert run.gradient <= G < run.history[0]
+        assert distance(run.w, exact) <= G / problem.mu < start
+
+
+def test_trained_is_found_in_the_store(problem, monkeypatch):
+    G = problem.gradient_for(1.0)
+    made = [problem.trained(G), problem.trained(G, without=GONE)]
+    monkeypatch.setattr(proved, "refine", lambda *a, **b: pytest.fail("trained again"))
+    again = MODELS[problem.name](tiny())
+    found = [again.trained(G), again.trained(G, without=torch.tensor(GONE[::-1]))]
+    for one, other in zip(made, found, strict=True):
+        assert torch.equal(one.w, other.w) and one.history == other.history
+        assert one.seconds == other.seconds
+
+
+def test_what_decides_the_training_is_in_its_key(images, monkeypatch):
+    made = []
+
+    def counted(F, w, **how):
+        made.append(F)
+        return ul.refine(F, w, **how)
+
+    monkeypatch.setattr(proved, "refine", counted)
+    settings = {"strength": 0.5, "excess": 3.0, "width": WIDTH}
+    relabelled = replace(images, y_train=images.y_train.flip(0))
+    different = [
+        proved.softmax(images, 0.3), proved.softmax(images, 0.4), proved.softmax(relabelled, 0.3),
+        proved.network(images, 1, **settings), proved.network(images, 2, **settings),
+        *(proved.network(images, 1, **settings | {name: 2 * settings[name]}) for name in settings),
+    ]  # fmt: skip
+    for problem in different:
+        for G, without in ((0.1, []), (0.05, []), (0.1, [0]), (0.1, [1])):
+            problem.trained(G, without=without)
+    assert len(made) == 4 * len(different)
+
+
+# ---- releases -----------------------------------------------------------------------------------
+
+
+def test_a_release_is_proved_and_within_delta_of_retraining(problem):
+    G = problem.gradient_for(1.0)
+    w = problem.trained(G).w
+    release = problem.unlearn(w, GONE, G, epsilon=1.0, seed=0)
+    card = release.certificate
+    assert (card.holds, card.epsilon, card.delta) == ("proved", 1.0, 1e-5)
+    assert card.sensitivity.value == pytest.approx(2 * G / problem.mu)
+    assert problem.reach * card.sigma == pytest.approx(0.1, rel=1e-6)
+    assert distance(release.estimate, problem.trained(G, without=GONE).w) <= 2 * G / problem.mu
+    assert distance(release.w, release.estimate) > 0
+
+
+def test_the_card_says_what_is_proved_and_what_is_chosen(problem):
+    named = problem.constants(0.5).named()
+    assert named.pop("G") == ul.chosen(0.5, "training and refining stop there")
+    assert {q.provenance for q in named.values()} == {"proved"} and all(
+        q.note == problem.why for q in named.values()
+    )
+    assert [named[name].value for name in ("lam_min", "L", "M", "sample_gradient")] == [
+        problem.mu, problem.L, problem.M, problem.sample_gradient
+    ]  # fmt: skip
+
+
+def test_training_that_stopped_early_is_void(problem):
+    G = problem.gradient_for(1.0)
+    card = problem.unlearn(torch.zeros(problem.F.p).double(), GONE, G, epsilon=1.0).certificate
+    assert card.holds == "void" and "train on" in card.reasons[0]
+
+
+def test_every_request_of_a_queue_is_proved(problem):
+    G, gone = problem.gradient_for(1.0), []
+    queue = problem.queue(problem.trained(G).w, G, epsilon=1.0)
+    for rows in ([0, 1], [59], GONE):
+        release, gone = queue.forget(rows), gone + rows
+        exact = minimiser(problem, [i for i in range(60) if i not in gone])
+        assert release.certificate.holds == "proved"
+        assert distance(release.estimate, exact) <= G / problem.mu
+    assert queue.budget(1e-5).each == pytest.approx([1.0] * 3)
+
+
+def test_curvature_is_that_of_the_objective_or_of_a_sample_of_it(problem, monkeypatch):
+    w = torch.zeros(problem.F.p).double()
+    v = torch.linspace(-1, 1, problem.F.p).double()
+    exact = problem.F.hvp(w, v)
+    whole = proved.curvature(problem.F)
+    assert (whole.n, whole.dtype) == (60, torch.float32)
+    assert torch.allclose(whole.hvp(w.float(), v.float()).double(), exact, rtol=1e-3, atol=1e-4)
+    monkeypatch.setattr(proved, "HESSIAN_SAMPLE", 25)
+    assert proved.curvature(problem.F).n == 25
+    G = problem.gradient_for(1.0) / 7  # a G of its own: made with the sample, not found
+    assert float(problem.F.gradient(problem.trained(G).w).norm()) <= G
