@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 from unlearnlib import InputError
+from unlearnlib.evaluation import audit
 from unlearnlib.evaluation.audit import (
     canary_audit,
     clopper_pearson,
@@ -218,3 +219,25 @@ def test_rates_refute_randomised_response_no_more_often_than_they_say():
 def test_what_cannot_be_audited_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+# ---- a claim confronted with an audit ------------------------------------------------------------
+
+FOUND = audit.Audit(bound=3.0, ceiling=50.0, level=0.95, counts={})
+
+
+def test_a_claim_above_the_ceiling_is_out_of_reach_and_one_below_stands():
+    terms = {"holds": "proved", "rests_on": "the ball"}
+    assert audit.confront(60.0, FOUND, **terms) == "out of the audit's reach"
+    assert audit.confront(50.0, FOUND, **terms) == "not refuted"
+    assert audit.confront(3.0, FOUND, **terms) == "not refuted"
+
+
+def test_a_conditional_claim_takes_its_assumption_with_it():
+    said = audit.confront(2.0, FOUND, holds="conditional", rests_on="M = 1")
+    assert said == "refutes M = 1: epsilon >= 3, 2 claimed"
+
+
+def test_a_proved_claim_that_is_refuted_is_an_error():
+    with pytest.raises(audit.Refuted, match="refutes the ball: .*marked proved.*another seed"):
+        audit.confront(2.0, FOUND, holds="proved", rests_on="the ball")

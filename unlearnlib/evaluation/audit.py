@@ -3,6 +3,7 @@
     realised_epsilon(distance, sigma, delta)        exact, for one request and one training seed
     canary_audit(right, canaries, delta=delta)      a lower bound from one run
     shadow_audit(forgotten, never, delta=delta)     a lower bound from many runs of one request
+    confront(claimed, found, ...)                   what such a bound makes of the claim
 
 Certified unlearning compares two worlds: P(U(D, S, A(D)) in T) <= e^eps P(U(D_r, {}, A(D_r)) in T)
 + delta and the reverse, where the second model was trained without S and got noise of the same
@@ -20,10 +21,12 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv, logsumexp
 from scipy.stats import binom
 
-from ..errors import require
+from ..certificate import PROVED
+from ..errors import UnlearnError, require
 from ..noise import check_delta, gaussian_epsilon
 
 LEVEL = 0.95
+OUT_OF_REACH, NOT_REFUTED = "out of the audit's reach", "not refuted"
 SHARE = 4  # one shadow model in so many chooses the threshold, the others are judged
 
 
@@ -40,6 +43,31 @@ class Audit:
     ceiling: float
     level: float
     counts: dict[str, int]
+
+
+class Refuted(UnlearnError):
+    """An audit found more than a certificate that is marked proved allows."""
+
+
+def confront(claimed: float, found: Audit, *, holds: str, rests_on: str) -> str:
+    """What an audit makes of a claim: out of its reach, not refuted, or what it refutes.
+
+    holds, rests_on   of the certificate: "proved" or "conditional", and what it rests on.
+
+    A conditional claim that is refuted takes its assumption with it, and the answer names it. A
+    proved one can't be: then the proof or its implementation is wrong, or the audit is the one in
+    twenty that errs by chance. That raises Refuted; audit again with another seed, then look.
+    """
+    if found.bound > claimed:
+        refuted = f"refutes {rests_on}: epsilon >= {found.bound:.3g}, {claimed:.3g} claimed"
+        require(
+            holds != PROVED,
+            f"The audit {refuted}, at level {found.level:g}, and the claim is marked proved. Audit "
+            "again with another seed; if it persists, proof or code is wrong.",
+            Refuted,
+        )
+        return refuted
+    return OUT_OF_REACH if found.ceiling < claimed else NOT_REFUTED
 
 
 def realised_epsilon(distance: float, sigma: float, delta: float) -> float:

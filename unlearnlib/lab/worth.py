@@ -138,8 +138,12 @@ def audited(
     found = audit.canary_audit(right, canaries, delta=DELTA)
     away, sigma = distance(release.estimate, retrained), release.certificate.sigma
     before = audit.guesses(confidences(problem.F.only(planted), w)[:, 0]) == coins.numpy()
+    card = release.certificate
+    said = audit.confront(
+        epsilon, found, holds=card.holds, rests_on=card.sensitivity.source
+    )  # fmt: skip
     return {
-        "model": problem.name, "seed": seed, "sigma": sigma, "claimed": epsilon,
+        "model": problem.name, "seed": seed, "sigma": sigma, "claimed": epsilon, "outcome": said,
         "realised": audit.realised_epsilon(away, sigma, DELTA), "audited": found.bound,
         "ceiling": found.ceiling, "distance": away, "holds": release.certificate.holds,
         "right": right, "right before": int(before.sum()), "canaries": canaries,
