@@ -160,6 +160,14 @@ def conv():
     return make_conv()
 
 
+@pytest.fixture(scope="module")
+def own_store(tmp_path_factory):
+    """A store of this file's own, which its tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def rng():
     """rng(seed) is a generator."""

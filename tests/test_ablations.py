@@ -12,18 +12,13 @@ from unlearnlib.lab import ablations, curvature, profiles, sequences
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.requests import Asked, random_samples
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=3, seeds=(0,), forget=30)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
-def d(own_cache):
+def d(own_store):
     return Experiment(SMALL, 0)
 
 

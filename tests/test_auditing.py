@@ -13,20 +13,15 @@ from unlearnlib.lab import auditing, profiles
 from unlearnlib.lab.auditing import DELTA, Canaries, Shadows, Sizes
 from unlearnlib.lab.experiments import Experiment
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 SMALL = replace(profiles.load("smoke").mlp_mnist, width=0.5)
 SIZE = Sizes(images=60, epochs=80, canaries=40, mislabelled=6, models=8)
 SIGMAS = (0.0, 0.01, 1.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
-def d(own_cache):
+def d(own_store):
     return Experiment(SMALL, 0)
 
 

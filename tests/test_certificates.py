@@ -1,30 +1,25 @@
 """The numbers of notebook 03: the bound's terms, the mechanism's limits, and one proved step."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from digits import tiny
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from unlearnlib import bounds
 from unlearnlib.evaluation.metrics import accuracy
-from unlearnlib.lab import certificates, data, proved
+from unlearnlib.lab import certificates, proved
+
+pytestmark = pytest.mark.usefixtures("own_store")
 
 SETTINGS = {
     "small": dict(C=1.0, M=0.5, lam=2.0, lam_min=0.5, L=3.0, G=0.1, dim=50, rho=0.1),
     "undamped": dict(C=0.2, M=1.0, lam=0.0, lam_min=0.3, L=1.0, G=0.0, dim=10, rho=0.5),
     "indefinite": dict(C=20.0, M=7.0, lam=200.0, lam_min=-90.0, L=100.0, G=4.0, dim=10**6, rho=0.1),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def delta_by_hand(sigma, epsilon):
@@ -152,10 +147,7 @@ STEPS, SHARES = [(0.1, 4.0), (3.0, 8.0)], [0.02, 0.2, 0.5]
 
 @pytest.fixture(scope="module")
 def images():
-    """Digits of 8 x 8 pixels, which the features average to 4 x 4."""
-    few = data.load("mnist5k").subset(60, 30)
-    small = {name: getattr(few, name)[..., 2:26:3, 2:26:3] for name in ("x_train", "x_test")}
-    return replace(few, **small)
+    return tiny(test=30)
 
 
 @pytest.fixture(scope="module")

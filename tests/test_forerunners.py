@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from digits import tiny
 
 from unlearnlib import InputError, gaussian_sigma, noise
 from unlearnlib.evaluation.peers import Guo, Neel, Sekhari, neel
-from unlearnlib.lab import data, forerunners, proved
+from unlearnlib.lab import forerunners, proved
 from unlearnlib.lab.forerunners import OURS
+
+pytestmark = pytest.mark.usefixtures("own_store")
 
 PEERS = {"Sekhari et al.", "descent-to-delete", "certified removal"}
 DECAYS, EPSILONS = [2e-4, 0.3], [1.0, 8.0]
@@ -16,19 +19,9 @@ REQUESTS, EACH = 3, 2
 SIDES = ("held out", "test")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def images():
-    """Digits of 8 x 8 pixels, which the features average to 4 x 4."""
-    few = data.load("mnist5k").subset(60, 200)
-    small = {name: getattr(few, name)[..., 2:26:3, 2:26:3] for name in ("x_train", "x_test")}
-    return replace(few, **small)
+    return tiny()
 
 
 @pytest.fixture(scope="module")

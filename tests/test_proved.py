@@ -6,23 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from digits import tiny
 from scipy.optimize import brentq, minimize
 from scipy.stats import norm
 from torch.nn.functional import cross_entropy
 
 import unlearnlib as ul
 from unlearnlib.evaluation.metrics import distance
-from unlearnlib.lab import data, proved
+from unlearnlib.lab import proved
+
+pytestmark = pytest.mark.usefixtures("own_store")
 
 DECAY, STRENGTH, WIDTH = 0.1, 1.5, 4
 GONE = [3, 17, 40]
-
-
-def tiny(n_train=60, n_test=30):
-    """Digits of 8 x 8 pixels, which the features average to 4 x 4."""
-    few = data.load("mnist5k").subset(n_train, n_test)
-    small = {name: getattr(few, name)[..., 2:26:3, 2:26:3] for name in ("x_train", "x_test")}
-    return replace(few, **small)
 
 
 MODELS = {
@@ -31,16 +27,9 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def images():
-    return tiny()
+    return tiny(test=30)
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -236,7 +225,7 @@ def test_trained_is_found_in_the_store(problem, monkeypatch):
     G = problem.gradient_for(1.0)
     made = [problem.trained(G), problem.trained(G, without=GONE)]
     monkeypatch.setattr(proved, "refine", lambda *a, **b: pytest.fail("trained again"))
-    again = MODELS[problem.name](tiny())
+    again = MODELS[problem.name](tiny(test=30))
     found = [again.trained(G), again.trained(G, without=torch.tensor(GONE[::-1]))]
     for one, other in zip(made, found, strict=True):
         assert torch.equal(one.w, other.w) and one.history == other.history

@@ -22,19 +22,14 @@ from unlearnlib.lab.contenders import SIGMA
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.release import outcome, scoring, steps, training
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 PACKAGE = Path(unlearnlib.__file__).parent
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=3, seeds=(0,), forget=32, lam=20.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
-def d(own_cache):
+def d(own_store):
     return Experiment(SMALL, 0)
 
 

@@ -7,12 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from digits import tiny
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 import unlearnlib as ul
 from unlearnlib.evaluation.metrics import distance
-from unlearnlib.lab import data, proved, worth
+from unlearnlib.lab import proved, worth
+
+pytestmark = pytest.mark.usefixtures("own_store")
 
 MODELS = {
     "softmax regression": lambda images: proved.softmax(images, 0.01),
@@ -20,19 +23,9 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def images():
-    """Digits of 8 x 8 pixels, which the features average to 4 x 4."""
-    few = data.load("mnist5k").subset(60, 200)
-    small = {name: getattr(few, name)[..., 2:26:3, 2:26:3] for name in ("x_train", "x_test")}
-    return replace(few, **small)
+    return tiny()
 
 
 @pytest.fixture(scope="module", params=MODELS)
