@@ -27,9 +27,11 @@ test: export UNLEARNLIB_CACHE = .cache/test
 test: export UNLEARNLIB_FIGURES = .cache/test/figures
 test: export UNLEARNLIB_DATA = .cache/test/data
 test: export UNLEARNLIB_PROGRESS = 0
+# Files run side by side; a thread that waits must sleep, or it holds the core the others need.
+test: export OMP_WAIT_POLICY = PASSIVE
 test: .venv/.ready ## run the tests, and every notebook at smoke size
 	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-	    --durations=10 tests notebooks
+	    --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 tests notebooks
 
 publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks, claims into README
 	$(VENV_PYTHON) -m unlearnlib.lab.publish
