@@ -62,17 +62,17 @@ class Sizes:
 def sizes(d: Experiment) -> Sizes:
     """Sizes by the training images there are: ten minutes on one core for 60,000 at most.
 
-    At 4,000, 16 + 16 shadow models on 1,000 images and 200 canaries; at 60,000, 32 + 32 on 4,000
-    and 1,000.
+    At 4,000, 10 + 10 shadow models on 666 images and 200 canaries; at 60,000, 32 + 32 on 4,000 and
+    1,000.
     """
     n = d.F.n
-    images = min(4000, n // 4)
+    images = min(4000, n // 6)
     return Sizes(
         images=images,
         epochs=EPOCHS,
         canaries=min(1000, n // 20),
         mislabelled=max(4, images // 100),
-        models=min(32, max(8, n // 250)),
+        models=min(32, max(8, n // 400)),
     )
 
 
