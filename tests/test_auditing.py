@@ -172,8 +172,8 @@ def test_sizes_follow_the_images_there_are():
         def __init__(self, n):
             self.F = type("F", (), {"n": n})
 
-    assert auditing.sizes(Images(600)) == Sizes(150, auditing.EPOCHS, 30, 4, 8)
-    assert auditing.sizes(Images(4000)) == Sizes(1000, auditing.EPOCHS, 200, 10, 16)
+    assert auditing.sizes(Images(600)) == Sizes(100, auditing.EPOCHS, 30, 4, 8)
+    assert auditing.sizes(Images(4000)) == Sizes(666, auditing.EPOCHS, 200, 6, 10)
     assert auditing.sizes(Images(60_000)) == Sizes(4000, auditing.EPOCHS, 1000, 40, 32)
 
 
