@@ -9,7 +9,8 @@ the estimate is refined until ||grad F_r(estimate)|| <= G as well,
 Delta is fixed before any data is seen. It depends neither on the forget set nor on how the estimate
 came about: one Newton step, ten, or requests answered before. Nothing but mu has to be proved; no
 ball and no Hessian-Lipschitz constant enter. Where refining takes long it has become a
-warm-started retraining: that is the fallback, and it always arrives.
+warm-started retraining: that is the fallback, and it always arrives. How long it takes depends on
+the data, and time is not part of the promise.
 """
 
 from __future__ import annotations
