@@ -238,6 +238,11 @@ def test_a_conditional_claim_takes_its_assumption_with_it():
     assert said == "refutes M = 1: epsilon >= 3, 2 claimed"
 
 
+def test_a_void_certificate_claims_nothing_to_confront():
+    with pytest.raises(InputError, match="holds is 'void'"):
+        audit.confront(2.0, FOUND, holds="void", rests_on="M = 1")
+
+
 def test_a_proved_claim_that_is_refuted_is_an_error():
     with pytest.raises(audit.Refuted, match="refutes the ball: .*marked proved.*another seed"):
         audit.confront(2.0, FOUND, holds="proved", rests_on="the ball")

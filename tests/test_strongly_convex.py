@@ -86,6 +86,17 @@ def test_an_assumed_mu_makes_it_conditional(trained):
     assert card.holds == "conditional"
 
 
+def test_a_measured_constant_that_it_does_not_rest_on_weakens_nothing(trained):
+    F, w = trained(1e-3)
+    terms = {"lam_min": ul.proved(DECAY, "decay"), "G": ul.chosen(1e-3)}
+    claim = ul.Constants(M=ul.measured(1.0, "from below"), **terms)
+    card = ul.unlearn_strongly_convex(F, w, [3], constants=claim, **TERMS).certificate
+    assert (card.holds, card.reasons) == ("proved", ())
+    claim = ul.Constants(lam_min=ul.measured(DECAY, "from above"), G=ul.chosen(1e-3))
+    card = ul.unlearn_strongly_convex(F, w, [3], constants=claim, **TERMS).certificate
+    assert card.holds == "conditional" and "lam_min: measured" in card.reasons[0]
+
+
 def test_training_that_stopped_early_voids_it(trained):
     F, w = trained(1e-1)
     card = ul.unlearn_strongly_convex(F, w, [3], constants=constants(1e-3), **TERMS).certificate
@@ -115,7 +126,7 @@ def test_the_card_speaks_of_no_ball(trained):
     public = json.loads(card.public_json())
     assert public["C"] == "inf" and public["tol"] is None
     assert "strong convexity" in repr(card) and "||w|| <= C" not in repr(card)
-    assert "2C" not in repr(card).replace("min(bound, 2C)", "")
+    assert "2C" not in repr(card) and "damping" not in repr(card) and public["below 2C"] is None
     assert card.doing_nothing == ul.bounds.stability_bound(60, 1, 20.0, DECAY, 1e-3)
     assert math.isclose(card.measurements["||grad F(w)||, all samples"], F.gradient(w).norm())
 

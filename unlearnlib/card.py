@@ -32,6 +32,8 @@ def verdict(card: Certificate) -> list[tuple[str, str, str]]:
     compared = f"Delta = {number(card.sensitivity.value)}"
     if math.isfinite(ball):
         compared += f"; {known} 2C = {number(ball)}"
+    else:
+        compared += "; what doing nothing gives is private, below"
     return [
         ("holds", card.holds, f"rests on {card.sensitivity.source}"),
         ("useful", useful, compared),
@@ -45,12 +47,16 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
     table = [
         ("epsilon", number(card.epsilon), "", "analytic Gaussian mechanism"),
         ("delta", number(card.delta), "chosen", ""),
-        ("Delta", number(s.value), s.holds, f"min(bound, 2C); bound {number(s.bound)}"),
     ]
     if math.isfinite(card.C):
         ball = f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"
-        table.append(("C", number(card.C), "chosen", ball))
-    table.append(("lam", number(card.lam), "chosen", "damping"))
+        table += [
+            ("Delta", number(s.value), s.holds, f"min(bound, 2C); bound {number(s.bound)}"),
+            ("C", number(card.C), "chosen", ball),
+            ("lam", number(card.lam), "chosen", "damping"),
+        ]
+    else:
+        table.append(("Delta", number(s.value), s.holds, "2G/mu, mu = lam_min"))
     for name, q in card.constants.named().items():
         if q.provenance == "measured":
             table.append((name, "private", q.provenance, q.note))

@@ -66,7 +66,7 @@ UNKNOWN = Constant(math.inf, "proved", "nothing is claimed")
 
 @dataclass(frozen=True)
 class Constants:
-    """What is known of the objective inside the ball. A plain float counts as assumed.
+    """What is known of the objective inside the ball, or everywhere. A plain float: assumed.
 
     M, L             Lipschitz constants of the Hessian and the gradient
     lam_min          lower bound on the Hessian's eigenvalues; -L where nothing better is known
@@ -103,13 +103,17 @@ class Constants:
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def used(self) -> dict[str, Constant]:
-        """M, L, lam_min and G: those that set the sensitivity."""
+        """M, L, lam_min and G: those that set the sensitivity in a ball."""
         return {name: q for name, q in self.named().items() if name != "sample_gradient"}
+
+    def behind_convexity(self) -> dict[str, Constant]:
+        """lam_min and G: those that set it where the objective is strongly convex."""
+        return {name: self.named()[name] for name in ("lam_min", "G")}
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Delta = min(bound, 2C), fixed before the data is seen, and what it rests on."""
+    """Delta, fixed before the data is seen, and what it rests on: min(bound, 2C), or 2G/mu."""
 
     value: float
     bound: float
@@ -145,7 +149,7 @@ def strongly_convex_sensitivity(constants: Constants) -> Sensitivity:
         "ul.unlearn.",
     )
     bound = bounds.strong_convexity_bound(G.value, mu.value, G.value)
-    return Sensitivity(bound, bound, STRONG_CONVEXITY, _holds({"lam_min": mu, "G": G}))
+    return Sensitivity(bound, bound, STRONG_CONVEXITY, _holds(constants.behind_convexity()))
 
 
 def _holds(behind: dict[str, Constant]) -> str:
@@ -216,7 +220,7 @@ class Certificate:
             "sensitivity": self.sensitivity.value,
             "rests on": self.sensitivity.source,
             "holds": self.holds,
-            "below 2C": self.sensitivity.value < bounds.trivial_bound(self.C),
+            "below 2C": None if self.C == math.inf else self.sensitivity.value < 2 * self.C,
             "noise": self.noise,
             "C": self.C,
             "lam": self.lam,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import bounds
-from .certificate import Constants, Sensitivity
+from .certificate import Constant, Constants, Sensitivity
 from .objective import Objective
 from .solution import Solution
 
@@ -50,9 +50,12 @@ def at_the_estimate(F_r: Objective, unprojected: Tensor, estimate: Tensor) -> di
     }
 
 
-def weakened(constants: Constants) -> tuple[str, ...]:
-    """What makes a certificate less than its numbers say: constants that the data has set."""
-    names = [name for name, q in constants.used().items() if q.provenance == "measured"]
+def weakened(behind: dict[str, Constant]) -> tuple[str, ...]:
+    """What makes a certificate less than its numbers say: constants that the data has set.
+
+    behind   those that the sensitivity follows from, by name
+    """
+    names = [name for name, q in behind.items() if q.provenance == "measured"]
     if not names:
         return ()
     return (

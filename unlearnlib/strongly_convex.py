@@ -9,8 +9,8 @@ the estimate is refined until ||grad F_r(estimate)|| <= G as well,
 Delta is fixed before any data is seen. It depends neither on the forget set nor on how the estimate
 came about: one Newton step, ten, or requests answered before. Nothing but mu has to be proved; no
 ball and no Hessian-Lipschitz constant enter. Where refining takes long it has become a
-warm-started retraining: that is the fallback, and it always arrives. How long it takes depends on
-the data, and time is not part of the promise.
+warm-started retraining: that is the fallback. It arrives, or raises DivergenceError, and then
+nothing is released.
 """
 
 from __future__ import annotations
@@ -65,7 +65,12 @@ def unlearn_strongly_convex(
     curvature   gives the objective whose Hessian the Newton steps use, from F_r; F_r by default.
 
     Gradients are measured in F's precision: give it in float64, and a curvature in float32. What
-    is met on the way can void the certificate, never change its sigma.
+    is met on the way can void the certificate, never change its sigma. A w whose gradient exceeds
+    G does not hurt Delta by itself; it shows that training does not enforce G, which the retrained
+    model's side of the bound needs.
+
+    Not covered: how long the answer takes, in how many steps, and whether it is refused or void.
+    All are functions of the data: answer on a fixed schedule, and keep a refusal to yourself.
     Bad input raises InputError; a gradient that does not come down raises DivergenceError.
     """
     _check(F, w)
@@ -86,7 +91,7 @@ def unlearn_strongly_convex(
         holds=VOID if refuted else target.holds,
         noise=SECRET if seed is None else REPRODUCIBLE,
         doing_nothing=bounds.stability_bound(F.n, F_u.n, g, mu, G),
-        reasons=refuted or evidence.weakened(constants), measurements=found,
+        reasons=refuted or evidence.weakened(constants.behind_convexity()), measurements=found,
     )  # fmt: skip
     return Release(noisy.to(w.dtype), certificate, refined.w, refined, {}, seconds)
 
@@ -96,7 +101,8 @@ class StronglyConvexUnlearner(SequentialUnlearner):
 
     Every estimate meets the gradient bound on what is then retained, so nothing adds up from one
     request to the next but the releases themselves: `budget` composes them. As Delta holds for any
-    request, one that was chosen after seeing earlier releases is covered too.
+    request, one that was chosen after seeing earlier releases is covered too: with the same
+    requests both worlds look alike. What the choice of a request itself tells is not hidden.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ def unlearn(
     if target.source != THE_BALL:
         found |= evidence.at_the_estimate(F_r, w - solution.x, estimate)
         refuted = evidence.refuted(found, solution, target, C, lam, tol, constants, stationary)
-        notes = evidence.weakened(constants)
+        notes = evidence.weakened(constants.used())
     certificate = Certificate(
         epsilon, delta, sigma, target, C, lam, tol, constants,
         holds=VOID if refuted else target.holds,

@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv, logsumexp
 from scipy.stats import binom
 
-from ..certificate import PROVED
-from ..errors import UnlearnError, require
+from ..certificate import CONDITIONAL, PROVED
+from ..errors import UnlearnError, require, require_choice
 from ..noise import check_delta, gaussian_epsilon
 
 LEVEL = 0.95
@@ -52,12 +52,14 @@ class Refuted(UnlearnError):
 def confront(claimed: float, found: Audit, *, holds: str, rests_on: str) -> str:
     """What an audit makes of a claim: out of its reach, not refuted, or what it refutes.
 
-    holds, rests_on   of the certificate: "proved" or "conditional", and what it rests on.
+    holds, rests_on   of the certificate: "proved" or "conditional" (a void one claims nothing), and
+                      what it rests on.
 
     A conditional claim that is refuted takes its assumption with it, and the answer names it. A
     proved one can't be: then the proof or its implementation is wrong, or the audit is the one in
     twenty that errs by chance. That raises Refuted; audit again with another seed, then look.
     """
+    require_choice("holds", holds, (PROVED, CONDITIONAL))
     if found.bound > claimed:
         refuted = f"refutes {rests_on}: epsilon >= {found.bound:.3g}, {claimed:.3g} claimed"
         require(

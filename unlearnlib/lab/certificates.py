@@ -134,7 +134,7 @@ def one_step(
     for strength, excess in bar(settings, "networks"):
         problem = proved.network(images, seed, strength=strength, excess=excess)
         F, mu, M, g = problem.F, problem.mu, problem.M, problem.sample_gradient
-        exact = 1e-6 * mu
+        exact = 1e-9 * mu
         w = problem.trained(exact).w
         order = torch.randperm(F.n, generator=generator("one step", seed))
         for share in shares:

@@ -2,7 +2,7 @@
 
 On 40 images of ten numbers each there are 40 + 780 forget sets. The model is retrained without each
 of them, to a gradient of 1e-10, by Newton's method with dense Hessians on all sets side by side:
-code that shares nothing with `Objective` but the network. No bound may be exceeded by any of them.
+code that shares only the network and its inputs with what is tested. None may exceed a bound.
 """
 
 from __future__ import annotations

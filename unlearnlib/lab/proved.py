@@ -43,7 +43,7 @@ SOURCES = ("refinement.py", "cg.py", "lab/convex_network.py", "lab/proved.py")
 
 
 def features(x: Tensor) -> Tensor:
-    """Images (n, channels, height, width), any units, as inputs (n, d) of norm 1; BIAS if flat."""
+    """Images (n, channels, height, width) in any units as inputs (n, d), each of norm 1."""
     flat = avg_pool2d(x.double(), 2).flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
     flat = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -147,7 +147,7 @@ def network(
 ) -> Problem:  # fmt: skip
     """The tanh network of `convex_network`, with a decay of `excess` times its curvature.
 
-    Its width grows with the root of the number of images trained on first, and stays.
+    Its width grows with the root of the number of images.
     """
     use_threads("network")
     width = 2 * round(math.sqrt(len(images.x_train))) if width is None else width

@@ -6,7 +6,7 @@ neel      more steps of gradient descent, hidden by noise in the output
 convex    what they share: softmax regression, its constants, its dense Hessian
 
 Each is a class with the same face: `Method.train(F, epsilon=.., delta=.., ...)`, then
-`method.forget(indices)` for each request, which returns a `Answer`; `method.trained` is the first.
+`method.forget(indices)` for each request, which returns an `Answer`; `method.trained` is the first.
 """
 
 from .convex import Answer
