@@ -1,8 +1,8 @@
 """The methods that the paper builds on, beside ours, on one problem and the same requests.
 
-Softmax regression, where the constants of all are proved. Each release is certified on its own, which
-is the definition that all of them share. The decay of each method is chosen for each epsilon on
-held-out training images: some theorems need a large one.
+Softmax regression, where the constants of all are proved. Each release is certified on its own, the
+definition that all of them share. The decay of each method is chosen for each epsilon on held-out
+training images: some theorems need a large one.
 """
 
 from __future__ import annotations
