@@ -44,8 +44,9 @@ def refine(
     """Lower F from w (p,) by Newton steps until ||grad F(w)|| <= gradient, over all samples.
 
     Each step solves H s = grad F(w) by conjugate gradient and is halved until the gradient norm
-    falls. Where F is strongly convex that converges from any start, so the same function trains,
-    retrains and refines.
+    falls, so the same function trains, retrains and refines. Where F is strongly convex and the
+    Hessian its own, some length always lowers the gradient; with a sample's that is usual, not
+    proved.
 
     curvature   the objective whose Hessian is used, F itself by default. A sample of F's samples,
                 in float32, makes a step cheap; it changes how fast the gradient falls, not where
