@@ -23,21 +23,13 @@ import torch
 from torch import Tensor
 
 from . import batchnorm, bounds, evidence
-from .certificate import (
-    VOID,
-    Certificate,
-    Constants,
-    Sensitivity,
-    calibrate,
-    strongly_convex_sensitivity,
-)  # fmt: skip
+from .certificate import VOID, Certificate, Constants, calibrate, strongly_convex_sensitivity
 from .checks import Indices
 from .errors import require
-from .noise import sample_noise
 from .objective import Objective
 from .refinement import Refinement, refine
 from .sequential import SequentialUnlearner
-from .unlearn import REPRODUCIBLE, SECRET, Release
+from .unlearn import REPRODUCIBLE, SECRET, Release, check_vector, with_noise
 
 Curvature = Callable[[Objective], Objective]
 MOVED = "distance that refining moved"
@@ -74,26 +66,27 @@ def unlearn_strongly_convex(
     Bad input raises InputError; a gradient that does not come down raises DivergenceError.
     """
     _check(F, w)
-    F_r, F_u = F.without(forget), F.only(forget)
+    F_r = F.without(forget)
+    forgotten = F.n - F_r.n
     target = strongly_convex_sensitivity(constants)
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
 
     started = time.perf_counter()
     refined = refine(F_r, w, gradient=constants.G.value, curvature=curvature and curvature(F_r))
-    noisy = refined.w.double() + sample_noise(refined.w, sigma, seed, torch.float64)
+    released = with_noise(refined.w, sigma, seed)
     seconds = time.perf_counter() - started
 
-    found = _measurements(F_r, F_u, w, refined)
-    refuted = _refuted(found, constants, target, refined.w)
+    found = _measurements(F, forgotten, w, refined)
+    refuted = _refuted(found, constants, target.value, refined.w)
     mu, g, G = (constants.named()[name].value for name in ("lam_min", "sample_gradient", "G"))
     certificate = Certificate(
         epsilon, delta, sigma, target, C=math.inf, lam=0.0, tol=None, constants=constants,
         holds=VOID if refuted else target.holds,
         noise=SECRET if seed is None else REPRODUCIBLE,
-        doing_nothing=bounds.stability_bound(F.n, F_u.n, g, mu, G),
+        doing_nothing=bounds.stability_bound(F.n, forgotten, g, mu, G),
         reasons=refuted or evidence.weakened(constants.behind_convexity()), measurements=found,
     )  # fmt: skip
-    return Release(noisy.to(w.dtype), certificate, refined.w, refined, {}, seconds)
+    return Release(released, certificate, refined.w, refined, {}, seconds)
 
 
 class StronglyConvexUnlearner(SequentialUnlearner):
@@ -130,8 +123,7 @@ class StronglyConvexUnlearner(SequentialUnlearner):
 
 
 def _check(F: Objective, w: Tensor) -> None:
-    F.check(w)
-    require(w.dim() == 1, f"w has shape {tuple(w.shape)}; unlearn one model at a time.")
+    check_vector(F, w)
     require(
         not batchnorm.layers(F.model),
         "The model has BatchNorm: what is released is not what was trained, and no bound but a "
@@ -140,14 +132,13 @@ def _check(F: Objective, w: Tensor) -> None:
 
 
 def _measurements(
-    F_r: Objective, F_u: Objective, w: Tensor, refined: Refinement
+    F: Objective, forgotten: int, w: Tensor, refined: Refinement
 ) -> dict[str, float | str]:
-    n, b = F_r.n + F_u.n, F_r.gradient(w)
     return {
-        "samples trained on": n,
-        "samples forgotten": F_u.n,
-        evidence.GRADIENT: float(((F_r.n * b + F_u.n * F_u.gradient(w)) / n).norm()),
-        evidence.RETAINED_GRADIENT: float(b.norm()),
+        "samples trained on": F.n,
+        "samples forgotten": forgotten,
+        evidence.GRADIENT: float(F.gradient(w).norm()),
+        evidence.RETAINED_GRADIENT: refined.history[0],
         evidence.LEFT: refined.gradient,
         "Newton steps": len(refined.history) - 1,
         MOVED: float((refined.w - w).norm()),
@@ -155,7 +146,7 @@ def _measurements(
 
 
 def _refuted(
-    found: dict[str, float | str], constants: Constants, target: Sensitivity, estimate: Tensor
+    found: dict[str, float | str], constants: Constants, Delta: float, estimate: Tensor
 ) -> tuple[str, ...]:
     """The conditions that the data contradicts, each with its remedy."""
     mu, G = constants.lam_min.value, constants.G.value
@@ -172,8 +163,8 @@ def _refuted(
             f"at mu = {mu:g}: claim a smaller lam_min.",
         ),
         (
-            target.value < rounding,
-            f"Delta = {target.value:.3g} is within rounding of {estimate.dtype} at a norm of "
+            Delta < rounding,
+            f"Delta = {Delta:.3g} is within rounding of {estimate.dtype} at a norm of "
             f"{float(estimate.norm()):.3g}: use F.to(torch.float64).",
         ),
     ]

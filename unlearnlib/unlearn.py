@@ -98,9 +98,7 @@ def unlearn(
     b = F_r.gradient(w)
     solution = solver(F_r, w, b, lam=lam, tol=tol)
     estimate = project(w - solution.x, C)
-    # rounding after the sum is post-processing; rounding the noise itself would not be
-    noisy = estimate.double() + sample_noise(estimate, sigma, seed, torch.float64)
-    released = noisy.to(estimate.dtype)
+    released = with_noise(estimate, sigma, seed)
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
@@ -120,6 +118,13 @@ def unlearn(
     return Release(released, certificate, estimate, solution, buffers, seconds)
 
 
+def with_noise(estimate: Tensor, sigma: float, seed: int | None = None) -> Tensor:
+    """What is published: estimate + N(0, sigma^2 I), in the estimate's dtype."""
+    # rounding after the sum is post-processing; rounding the noise itself would not be
+    noisy = estimate.double() + sample_noise(estimate, sigma, seed, torch.float64)
+    return noisy.to(estimate.dtype)
+
+
 def target_sensitivity(
     F: Objective, C: float, lam: float, tol: float, constants: Constants
 ) -> Sensitivity:
@@ -128,10 +133,15 @@ def target_sensitivity(
     return sensitivity(C, lam, tol, known)
 
 
-def check_model(F: Objective, w: Tensor, C: float) -> None:
-    """Refuse a w that is not one finite vector inside the ball."""
+def check_vector(F: Objective, w: Tensor) -> None:
+    """Refuse a w that is not one finite vector."""
     F.check(w)
     require(w.dim() == 1, f"w has shape {tuple(w.shape)}; unlearn one model at a time.")
+
+
+def check_model(F: Objective, w: Tensor, C: float) -> None:
+    """Refuse a w that is not one finite vector inside the ball."""
+    check_vector(F, w)
     checks.radius(C)
     norm = float(torch.linalg.vector_norm(w, dtype=torch.float64))
     require(

@@ -25,15 +25,15 @@ from ..errors import require
 from ..evaluation import audit
 from ..evaluation.attacks import confidences
 from ..evaluation.metrics import distance
-from ..noise import gaussian_epsilon, sample_noise
+from ..noise import gaussian_epsilon
 from ..objective import Objective
 from ..progress import bar
-from ..unlearn import unlearn
+from ..unlearn import unlearn, with_noise
 from . import models
 from .experiments import Experiment, generator, seed_of
+from .sequences import DELTA
 from .store import load_or_make
 
-DELTA = 1e-5
 SIGMAS = (0.0, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 EPOCHS = 100  # until the canaries' labels are known by heart
 SOURCES = (
@@ -192,9 +192,7 @@ def canary_rows(d: Experiment, size: Sizes, sigmas: Sequence[float] = SIGMAS) ->
         w = run.models[name]
         away = distance(w, run.models["retrained"])
         for sigma in sigmas:
-            sure = confidences(run.asked, _noisy(d, w, sigma, "canary noise"))[:, 0]
-            right = int((audit.guesses(sure) == run.chosen.numpy()).sum())
-            found = audit.canary_audit(right, size.canaries, delta=DELTA)
+            found = guessed(run.asked, _noisy(d, w, sigma, "canary noise"), run.chosen)
             rows.append(_row(d, "canaries", name, sigma, away, found))
     return rows
 
@@ -221,6 +219,12 @@ def _scores(runs: Shadows, ws: Tensor, sigma: float, world: str) -> list[float]:
     """How sure each noisy model is of the request's wrong labels: minus its mean loss on them."""
     noisy = _noisy(runs.d, ws, sigma, f"noise {world}")
     return [float(confidences(runs.request, w).mean()) for w in noisy]
+
+
+def guessed(asked: Objective, w: Tensor, coins: Tensor) -> audit.Audit:
+    """The audit of w by the canaries of `asked`: which half was it, the coins say, that it saw?"""
+    guesses = audit.guesses(confidences(asked, w)[:, 0])
+    return audit.canary_audit(int((guesses == coins.numpy()).sum()), len(coins), delta=DELTA)
 
 
 def _row(
@@ -253,9 +257,8 @@ def _claimed(d: Experiment, sigma: float) -> float:
 
 
 def _noisy(d: Experiment, w: Tensor, sigma: float, purpose: str) -> Tensor:
-    """w as released: the same draw for each sigma, and rounded after the sum, as `unlearn` does."""
-    noise = sample_noise(w, sigma, seed_of(purpose, d.seed), torch.float64)
-    return (w.double() + noise).to(w.dtype)
+    """w as released: the same draw for each sigma."""
+    return with_noise(w, sigma, seed_of(purpose, d.seed))
 
 
 def _forgotten(d: Experiment, F: Objective, w: Tensor, forget: range) -> Tensor:

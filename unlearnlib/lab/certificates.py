@@ -17,10 +17,11 @@ from ..noise import gaussian_delta, gaussian_epsilon, gaussian_sigma, with_failu
 from ..progress import bar
 from ..refinement import refine
 from . import proved
+from .curvature import Known
 from .data import Images
 from .experiments import generator
+from .sequences import DELTA
 
-DELTA = 1e-5
 TIGHT = partial(conjugate_gradient, tol=1e-10)  # Theorem 3.4 is about the exact step
 TERMS = ("curvature changes", "damping", "residual gradient", "LiSSA's chance", "LiSSA's bias")
 
@@ -35,9 +36,10 @@ def terms(C: float, M: float, lam: float, lam_min: float, L: float, G: float, di
     least = lam + lam_min
     if least <= 0:
         return dict.fromkeys(TERMS, math.inf)
+    newton = Known(lam_min, L, M).bound(C, lam, G)
     b = bounds.gradient_bound(C, L, G)
     chance = 16 * math.sqrt(math.log(dim / rho)) / least * b
-    parts = (2 * M * C**2 / least, 2 * lam * C / least, G / least, chance, b / 16)
+    parts = (newton["M part"], newton["lam part"], newton["G part"], chance, b / 16)
     return dict(zip(TERMS, parts, strict=True))
 
 

@@ -48,7 +48,10 @@ def compared(
     rows = []
     for decay in bar(decays, "decays"):
         problem = proved.softmax(few, decay)
-        judges = {"held out": problem.F_test, "test": problem.objective(*_test(images))}
+        judges = {
+            "held out": problem.F_test,
+            "test": problem.objective(images.x_test, images.y_test),
+        }
         for method, answer in _methods(problem, asked, judges, seed).items():
             for epsilon in epsilons:
                 row = {"method": method, "decay": decay, "epsilon": epsilon, "seed": seed}
@@ -78,7 +81,7 @@ def _methods(
     G = problem.gradient_for(1.0)
     queue = problem.queue(problem.trained(G).w, G, epsilon=1.0)
     last = [queue.forget(rows) for rows in asked][-1]
-    methods = {OURS: _priced(last.estimate, 2 * G / mu, last.seconds, 0, judges, seed)}
+    methods = {OURS: _priced(last.estimate, problem.sensitivity(G), last.seconds, 0, judges, seed)}
 
     known = {"L": SAMPLE_GRADIENT, "delta": DELTA, "epsilon": 1.0}
     capacity = sum(map(len, asked))
@@ -130,7 +133,3 @@ def _removal(
     scores = {name: accuracy(F_j, answers[-1].w) for name, F_j in judges.items()}
     again = sum(answer.retrained for answer in answers)
     return {"sigma": sigma, "seconds": answers[-1].seconds, "retrained": again, **scores}
-
-
-def _test(images: Images) -> tuple[Tensor, Tensor]:
-    return images.x_test, images.y_test

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from ..bounds import strong_convexity_bound
 from ..certificate import Constants, chosen, proved
 from ..evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
 from ..noise import gaussian_sigma
@@ -31,9 +32,9 @@ from .convex_network import ConvexNetwork
 from .data import Images
 from .experiments import _use_threads as use_threads
 from .experiments import generator, seed_of
+from .sequences import DELTA
 from .store import load_or_make
 
-DELTA = 1e-5
 # The next three lines were chosen once, on held-out training images of MNIST. A choice made on the
 # very data that is to be protected would cost budget too; make it on public data.
 BIAS = 0.3  # the last input; with it ||x|| = 1
@@ -95,6 +96,10 @@ class Problem:
         """
         Delta = BLUR / self.reach / gaussian_sigma(1.0, epsilon, DELTA)
         return self.mu * Delta / 2
+
+    def sensitivity(self, G: float) -> float:
+        """Delta = 2G/mu."""
+        return strong_convexity_bound(G, self.mu, G)
 
     def constants(self, G: float) -> Constants:
         """What goes on the card."""

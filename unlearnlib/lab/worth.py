@@ -13,11 +13,14 @@ from torch import Tensor
 
 from ..bounds import trivial_bound
 from ..evaluation import audit
-from ..evaluation.attacks import confidences
 from ..evaluation.metrics import accuracy, distance
-from ..noise import gaussian_sigma, sample_noise
+from ..evidence import RETAINED_GRADIENT
+from ..noise import gaussian_sigma
 from ..objective import Objective
+from ..planner import plan
 from ..progress import bar
+from ..unlearn import with_noise
+from .auditing import guessed
 from .data import Images
 from .experiments import Experiment, generator, seed_of
 from .proved import DELTA, Problem
@@ -33,14 +36,10 @@ def prices(
     for epsilon in epsilons:
         sigma = gaussian_sigma(Delta, epsilon, DELTA)
         row = {"method": name, "seed": seed, "epsilon": epsilon, "Delta": Delta, "sigma": sigma}
-        rows += [row | {"draw": draw, "test": accuracy(F_test, _noisy(w, sigma, seed, draw))}
-                 for draw in range(DRAWS)]  # fmt: skip
+        for draw in range(DRAWS):
+            noisy = with_noise(w, sigma, seed_of(f"price {draw}", seed))
+            rows.append(row | {"draw": draw, "test": accuracy(F_test, noisy)})
     return rows
-
-
-def _noisy(w: Tensor, sigma: float, seed: int, draw: int) -> Tensor:
-    noise = sample_noise(w, sigma, seed_of(f"price {draw}", seed), torch.float64)
-    return (w.double() + noise).to(w.dtype)
 
 
 def ball(d: Experiment, epsilons: Iterable[float]) -> list[dict]:
@@ -52,7 +51,7 @@ def refined(problem: Problem, epsilons: Iterable[float], seed: int) -> list[dict
     """A proved model, its G that of epsilon = 1 for every epsilon."""
     G = problem.gradient_for(1.0)
     w = problem.trained(G).w
-    return prices(problem.name, problem.F_test, w, 2 * G / problem.mu, epsilons, seed)
+    return prices(problem.name, problem.F_test, w, problem.sensitivity(G), epsilons, seed)
 
 
 def unnoised(problem: Problem) -> float:
@@ -94,7 +93,7 @@ def sequence(problem: Problem, requests: int, each: int, seed: int) -> list[dict
     """Request by request at epsilon = 1 for all of them together: accuracy, seconds, history."""
     G = problem.gradient_for(1.0)
     w, order = problem.trained(G).w, torch.randperm(problem.F.n, generator=generator("turns", seed))
-    sigma = gaussian_sigma(requests**0.5 * 2 * G / problem.mu, 1.0, DELTA)
+    sigma = plan(requests, problem.sensitivity(G), 1.0, DELTA).sigma
     queue = problem.queue(w, G, sigma=sigma, seed=seed_of("noise", seed))
     rows = []
     for k, rows_asked in enumerate(bar(order[: requests * each].split(each), "sequence"), 1):
@@ -102,7 +101,7 @@ def sequence(problem: Problem, requests: int, each: int, seed: int) -> list[dict
         rows.append({
             "model": problem.name, "seed": seed, "request": k, "seconds": release.seconds,
             "holds": release.certificate.holds, "test": accuracy(problem.F_test, release.w),
-            "gradient": release.certificate.measurements["||grad F_r(w)||, retained samples"],
+            "gradient": release.certificate.measurements[RETAINED_GRADIENT],
         })  # fmt: skip
     budget = queue.budget(DELTA)
     spent = zip(rows, budget.each, budget.history, strict=True)
@@ -133,19 +132,13 @@ def audited(
     F = problem.F.without(never)
     forget = range(n - canaries, F.n)  # those trained on are the last of F
     release = problem.unlearn(w, forget, G, on=F, epsilon=epsilon, seed=seed_of("noise", seed))
-    sure = confidences(problem.F.only(planted), release.w)[:, 0]
-    right = int((audit.guesses(sure) == coins.numpy()).sum())
-    found = audit.canary_audit(right, canaries, delta=DELTA)
-    away, sigma = distance(release.estimate, retrained), release.certificate.sigma
-    before = audit.guesses(confidences(problem.F.only(planted), w)[:, 0]) == coins.numpy()
-    card = release.certificate
-    said = audit.confront(
-        epsilon, found, holds=card.holds, rests_on=card.sensitivity.source
-    )  # fmt: skip
+    card, asked = release.certificate, problem.F.only(planted)
+    found, before = (guessed(asked, model, coins) for model in (release.w, w))
+    said = audit.confront(epsilon, found, holds=card.holds, rests_on=card.sensitivity.source)
+    away = distance(release.estimate, retrained)
     return {
-        "model": problem.name, "seed": seed, "sigma": sigma, "claimed": epsilon, "outcome": said,
-        "realised": audit.realised_epsilon(away, sigma, DELTA), "audited": found.bound,
-        "ceiling": found.ceiling, "distance": away, "holds": release.certificate.holds,
-        "right": right, "right before": int(before.sum()), "canaries": canaries,
-        "before": audit.canary_audit(int(before.sum()), canaries, delta=DELTA).bound,
+        "model": problem.name, "seed": seed, "sigma": card.sigma, "claimed": epsilon,
+        "outcome": said, "realised": audit.realised_epsilon(away, card.sigma, DELTA),
+        "audited": found.bound, "ceiling": found.ceiling, "distance": away, "holds": card.holds,
+        "before": before.bound, "right before": before.counts["right"], **found.counts,
     }  # fmt: skip
