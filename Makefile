@@ -21,6 +21,9 @@ env: .venv/.ready ## make the Python environment in .venv (the others do so when
 reproduce: .venv/.ready ## run the notebooks, or the one in NOTEBOOK, at the size of PROFILE
 	$(VENV_PYTHON) -m unlearnlib.lab.reproduce --profile '$(PROFILE)' --notebook '$(NOTEBOOK)'
 
+# numpy's own threads: none, since they hold the cores that torch's, or the next test file's, need.
+export OPENBLAS_NUM_THREADS = 1
+
 # A cache of its own: results of tests and of yours never meet, and a second test run is quick.
 test: export UNLEARNLIB_PROFILE = smoke
 test: export UNLEARNLIB_CACHE = .cache/test
