@@ -64,6 +64,16 @@ def test_it_is_the_damped_step_with_the_hessian_of_the_retained_samples(softmax)
     torch.testing.assert_close(estimate, expected, **EXACT)
 
 
+def test_a_gradient_kept_from_training_saves_the_pass_over_the_retained(softmax, monkeypatch):
+    F, w = softmax.objective(weight_decay=DECAY), softmax.w
+    plain, whole, seen = newton_update(F, w, FORGET, lam=0.7, solver=tight), F.gradient(w), []
+    gradient = type(F).gradient
+    monkeypatch.setattr(type(F), "gradient", lambda F, w: seen.append(F.n) or gradient(F, w))
+    prepared = newton_update(F, w, FORGET, lam=0.7, solver=tight, whole=whole)
+    torch.testing.assert_close(prepared, plain, **EXACT)
+    assert seen == [len(FORGET)]
+
+
 def test_both_gradients_agree_where_w_is_stationary(softmax):
     F, w = softmax.objective(weight_decay=DECAY), stationary(softmax)
     retained, forget = (

@@ -99,7 +99,7 @@ def test_no_forward_pass_holds_more_than_pass_size_samples(softmax, what):
     F = softmax.objective(pass_size=7)
     seen.clear()
     getattr(F, what)(*[softmax.w] * (2 if what in ("hvp", "ggn") else 1))
-    assert set(seen) == {7, 30 % 7}
+    assert max(seen) == 7 and {7, 30 % 7} <= set(seen) <= {1, 2, 7}
 
 
 def test_any_mean_loss_will_do(softmax):

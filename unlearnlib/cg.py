@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
@@ -31,18 +31,18 @@ def conjugate_gradient(
     check_system(F, w, b, lam, tol)
     require_counts(max_steps=max_steps)
     started = time.perf_counter()
-    unit, size = normalised(b)
+    (unit, size), H = normalised(b), F.hessian_at(w)
     x, r = unit * 0, unit
     history, before = [(0, 1.0 if size else 0.0)], math.inf
     while tol < history[-1][1] < before / 2 and len(history) <= max_steps:
         before = history[-1][1]
         left = bar(range(max_steps + 1 - len(history)), "conjugate gradient")
-        for _, (better, norm) in zip(left, _recursion(F, w, x, r, lam), strict=False):
+        for _, (better, norm) in zip(left, _recursion(F, w, H, x, r, lam), strict=False):
             x = better
             history.append((len(history), norm))
             if not norm > tol:  # met, or no longer a number, which no Solution accepts
                 break
-        r = unit - F.hvp(w, x) - lam * x
+        r = unit - H(x) - lam * x
         history[-1] = (history[-1][0], float(r.norm()))
     steps, residual = history[-1]
     status = CONVERGED if residual <= tol else STEPS if steps >= max_steps else ROUNDING
@@ -53,12 +53,12 @@ def conjugate_gradient(
 
 
 def _recursion(
-    F: Objective, w: Tensor, x: Tensor, r: Tensor, lam: float
+    F: Objective, w: Tensor, H: Callable[[Tensor], Tensor], x: Tensor, r: Tensor, lam: float
 ) -> Iterator[tuple[Tensor, float]]:
     """Conjugate gradient from x with residual r: each next x and its recursive residual's norm."""
     v, rr = r, r @ r
     while True:
-        Av = F.hvp(w, v) + lam * v
+        Av = H(v) + lam * v
         curvature = float(v @ Av / (v @ v))
         if curvature <= 0:
             _refuse_negative_curvature(F, w, lam, curvature)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ from torch import Tensor
 from .errors import DivergenceError, require, require_counts
 from .objective import Objective
 from .progress import bar
+from .reduce import ALONE, Alone
 from .solution import CONVERGED, NOISE_FLOOR, STEPS, Solution, check_system, normalised
 from .spectrum import extreme_eigenvalues, gradient_lipschitz, minibatch_curvature
 
@@ -52,6 +55,7 @@ def lissa(
                 lam I (with F's decay). "auto": 1.5 times the largest of 32 that are measured.
     steps, chains, batch_size   at most this many steps of so many chains, each on minibatches of
                 its own, drawn with replacement; batch_size >= F.n takes all samples: no noise.
+                Processes that share F share the chains: as many as there are processes, at least.
     tol, checks the relative residual is measured up to `checks` times along the way: on all
                 samples where that costs no more than the recursion itself, else on a fixed sample
                 that the solution names. The run stops once it is at most tol; or at the noise
@@ -68,10 +72,10 @@ def lissa(
     if scale == "auto":
         scale = measured_scale(F, w, lam, batch_size, generator)
     unit, size = normalised(b)
-    system = _System(F, w, unit, lam, batch_size, generator)
+    system = _System(F, w, unit, lam, batch_size, chains, generator)
     gauge = _Gauge(system, checks, affordable=BULK * steps * chains * batch_size)
     due = {math.ceil(steps * (i + 1) / gauge.checks) for i in range(gauge.checks)}
-    x, history, status = unit.expand(chains, -1), [], STEPS
+    x, history, status = unit.expand(len(system.own), -1), [], STEPS
     for step in bar(range(1, steps + 1), "LiSSA"):
         x = unit + x - system.minibatch_product(x) / scale
         system.refuse_divergence(x, step, scale)
@@ -84,9 +88,10 @@ def lissa(
             if gauge.mostly_noise(residual) and _stagnates([r for _, r in history]):
                 status = NOISE_FLOOR
                 break
+    means, shares = system.halves(x)
     return Solution(
-        size * x.mean(0) / scale, residual, gauge.samples, history, step, float(scale), status,
-        seconds=time.perf_counter() - started, floor=gauge.floor, noise=gauge.noise,
+        size * (shares @ means) / scale, residual, gauge.samples, history, step, float(scale),
+        status, seconds=time.perf_counter() - started, floor=gauge.floor, noise=gauge.noise,
     )  # fmt: skip
 
 
@@ -119,19 +124,53 @@ class _System:
     b: Tensor
     lam: float
     batch_size: int
+    chains: int
     generator: torch.Generator | None
+
+    def __post_init__(self) -> None:
+        require(
+            self.chains >= self.reduce.size,
+            f"chains is {self.chains} for {self.reduce.size} processes; give each at least one.",
+        )
+
+    @property
+    def reduce(self) -> Alone:
+        """How chains are shared; not where each takes all samples, which are shared themselves."""
+        return ALONE if self.batch_size >= self.F.n else self.F.reduce
+
+    @cached_property
+    def own(self) -> range:
+        """The chains that this process runs."""
+        return self.reduce.share(range(self.chains))
+
+    @cached_property
+    def H(self) -> Callable[[Tensor], Tensor]:
+        return self.F.hessian_at(self.w)
 
     def minibatch_product(self, x: Tensor) -> Tensor:
         """(H_batch + lam I) x_k for each chain k on a batch of its own."""
         F = self.F
         if self.batch_size >= F.n:
-            return F.hvp(self.w, x) + self.lam * x
-        own = F.batch(F.draw((len(x), self.batch_size), self.generator))
+            return self.H(x) + self.lam * x
+        drawn = F.draw((self.chains, self.batch_size), self.generator)  # for all: alike everywhere
+        own = F.batch(drawn[self.own.start : self.own.stop])
         return F.hvp_each(self.w, x, *own) + (F.weight_decay + self.lam) * x
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means over two halves of all chains, (2, p), and their shares (2,); of one chain, itself.
+
+        The mean over all is shares @ means.
+        """
+        parts = torch.arange(self.chains).tensor_split(min(2, self.chains))
+        own = torch.tensor(self.own)
+        sums = torch.stack([x[torch.isin(own, part)].sum(0) for part in parts])
+        counts = torch.tensor([len(part) for part in parts]).to(x)
+        return self.reduce(sums) / counts[:, None], counts / self.chains
 
     def refuse_divergence(self, x: Tensor, step: int, scale: float) -> None:
         # where every factor I - A/scale contracts, ||x_t|| <= t + 1 for a b of unit length
-        if float(x.norm(dim=1).max()) <= 10 * (step + 1):
+        gone = ~(x.norm(dim=1) <= 10 * (step + 1))
+        if not self.reduce(gone.sum()):
             return
         same_each_time = torch.Generator().manual_seed(0)
         enough = measured_scale(self.F, self.w, self.lam, self.batch_size, same_each_time)
@@ -174,9 +213,7 @@ class _Gauge:
     def measure(self, x: Tensor) -> float:
         """||A mean(x) - b|| for chains x (k, p) and b of unit length."""
         w, b, lam = self.system.w, self.system.b, self.system.lam
-        halves = x.tensor_split(min(2, len(x)))
-        means = torch.stack([half.mean(0) for half in halves])
-        shares = torch.tensor([len(half) / len(x) for half in halves]).to(x)
+        means, shares = self.system.halves(x)
         products = torch.stack([part.hvp(w, means) for part in self.parts])
         images = products.mean(0) + lam * means
         if len(means) == 2:

@@ -23,6 +23,7 @@ def newton_update(
     lam: float,
     solver: Solver = conjugate_gradient,
     gradient: str = "retained",
+    whole: Tensor | None = None,
 ) -> Tensor:
     """w - (H_r(w) + lam I)^-1 b, shape (p,): the estimate of the retrained model.
 
@@ -35,12 +36,28 @@ def newton_update(
                 "forget": b = -n_u/(n - n_u) grad F_u(w), the paper's cheap form: n_u samples
                 instead of n - n_u, equal to the former where grad F(w) = 0 and otherwise missing
                 n/(n - n_u) grad F(w), the part that is plain non-convergence.
+    whole       grad F(w), as in `retained_gradient`.
     """
     require_choice("gradient", gradient, ("retained", "forget"))
     F_r = F.without(forget)
     if gradient == "retained":
-        b = F_r.gradient(w)
+        b = retained_gradient(F, w, forget, whole)
     else:
         F_u = F.only(forget)
         b = -F_u.n / F_r.n * F_u.gradient(w)
     return w - solver(F_r, w, b, lam=lam).x
+
+
+def retained_gradient(
+    F: Objective, w: Tensor, forget: Indices, whole: Tensor | None = None
+) -> Tensor:
+    """grad F_r(w), (p,), from n - n_u samples; from n_u alone if `whole` = grad F(w) is known.
+
+    grad F_r = (n grad F - n_u grad F_u)/(n - n_u), decay included: whoever keeps one vector when
+    training ends answers requests without a pass over the data. That the forgotten samples have a
+    part in it does not matter: they cancel.
+    """
+    if whole is None:
+        return F.without(forget).gradient(w)
+    F_u = F.only(forget)
+    return (F.n * F.check(whole, "whole") - F_u.n * F_u.gradient(w)) / (F.n - F_u.n)

@@ -15,12 +15,20 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp, vmap
+from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
 from . import checks
 from .checks import Indices
 from .errors import InputError, require, require_counts
+from .linearised import (
+    KEPT_BYTES,
+    Linearised,
+    gauss_newton_of_pass,
+    hessian_of_pass,
+    hessians_of_batches,
+)
+from .reduce import ALONE, Alone
 
 MAX_DENSE_BYTES = 4 * 2**30
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -44,6 +52,7 @@ class Objective:
     pass_size  samples that a pass over the data takes at a time: what bounds memory.
     weight_decay, center   the regulariser; center defaults to 0. It is the *squared* norm, as
             in the paper's text; the released code uses unsquared norms of single tensors.
+    reduce  shares the sums over samples among processes; see reduce.py. One process by default.
 
     `w` lists the parameters in the order of `model.named_parameters()`, as
     torch.nn.utils.parameters_to_vector does. Raises InputError for inputs the model cannot take.
@@ -59,6 +68,7 @@ class Objective:
         weight_decay: float = 0.0,
         center: Tensor | None = None,
         pass_size: int = 1024,
+        reduce: Alone = ALONE,
     ):
         checks.dropout(model)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -75,6 +85,7 @@ class Objective:
         self.dtype, self.device, self.p = first.dtype, first.device, sum(self._sizes)
         self.x, self.y, self.loss = x, y, loss
         self.weight_decay, self.pass_size = float(weight_decay), pass_size
+        self.reduce = reduce
         self.center = None if center is None else self.check(center, "center").clone()
         self.rows: Tensor | None = None
         self.buffers = dict(self.model.named_buffers())
@@ -152,36 +163,45 @@ class Objective:
 
     def value(self, w: Tensor) -> float:
         """F(w)."""
-        w = self.check(w)
+        w, total = self.check(w), torch.zeros((), dtype=torch.float64, device=self.device)
         with torch.no_grad():
-            total = sum(float(self.batch_loss(w, x, y)) * len(x) for x, y in self.passes())
-        return total / self.n + self.weight_decay / 2 * float(self._from_center(w).square().sum())
+            for samples in self.own_passes():
+                x, y = self.batch(samples)
+                total += self.batch_loss(w, x, y).detach() * len(x)
+        decay = self.weight_decay / 2 * float(self._from_center(w).square().sum())
+        return float(self.reduce(total)) / self.n + decay
 
     def gradient(self, w: Tensor) -> Tensor:
         """grad F(w), shape (p,)."""
         leaf = self.check(w).requires_grad_()
         total = torch.zeros_like(leaf)
-        for x, y in self.passes():
+        for samples in self.own_passes():
+            x, y = self.batch(samples)
             total += torch.autograd.grad(self.batch_loss(leaf, x, y), leaf)[0] * len(x)
-        return total / self.n + self.weight_decay * self._from_center(w)
+        return self.reduce(total) / self.n + self.weight_decay * self._from_center(w)
+
+    def hessian_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
+        """v -> H(w) v, for many v at one w: what does not depend on v is computed once.
+
+        v (p,), or (k, p). The graphs that are kept take `keep` bytes at most.
+        """
+        return Linearised(self, w, hessian_of_pass, keep)
+
+    def ggn_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
+        """v -> the Gauss-Newton product, for many v at one w, as `hessian_at`.
+
+        J^T (d^2 loss / d outputs^2) J v, plus wd v. Positive semi-definite for losses convex in
+        the outputs; equal to the Hessian where the model is linear in its parameters.
+        """
+        return Linearised(self, w, gauss_newton_of_pass, keep)
 
     def hvp(self, w: Tensor, v: Tensor) -> Tensor:
-        """The Hessian product H(w) v, for v of shape (p,) or (k, p)."""
-        w, total = self.check(w), torch.zeros_like(v)
-        for x, y in self.passes():
-            total += self.batch_hvp(w, v, x, y) * len(x)
-        return total / self.n + self.weight_decay * v
+        """One Hessian product H(w) v, for v of shape (p,) or (k, p)."""
+        return self.hessian_at(w, keep=0)(v)
 
     def ggn(self, w: Tensor, v: Tensor) -> Tensor:
-        """The Gauss-Newton product J^T (d^2 loss / d outputs^2) J v, plus wd v; v of shape (p,).
-
-        Positive semi-definite for losses convex in the outputs; equal to the Hessian where the
-        model is linear in its parameters.
-        """
-        w, total = self.check(w), torch.zeros_like(v)
-        for x, y in self.passes():
-            total += self._batch_ggn(w, v, x, y) * len(x)
-        return total / self.n + self.weight_decay * v
+        """One Gauss-Newton product, for v of shape (p,) or (k, p)."""
+        return self.ggn_at(w, keep=0)(v)
 
     def hessian(self, w: Tensor) -> Tensor:
         """The dense Hessian H(w), shape (p, p); refused beyond 4 GiB."""
@@ -192,16 +212,21 @@ class Objective:
             f"{MAX_DENSE_BYTES / 2**30:.0f}; use F.hvp, or a smaller model.",
         )
         dense = torch.empty(self.p, self.p, dtype=self.dtype, device=self.device)
+        H = self.hessian_at(w)
         for block in torch.arange(self.p, device=self.device).split(64):
             unit_vectors = nn.functional.one_hot(block, self.p).to(self.dtype)
-            dense[block] = self.hvp(w, unit_vectors)
+            dense[block] = H(unit_vectors)
         return dense
 
     # ---- one batch: the data term alone, without decay ---------------------------------------
 
     def outputs(self, w: Tensor, x: Tensor) -> Tensor:
         """The model's outputs at w (p,) on a batch."""
-        return functional_call(self.model, {**self.buffers, **self.pieces(w)}, (x,))
+        return self.outputs_of(self.pieces(w), x)
+
+    def outputs_of(self, pieces: dict[str, Tensor], x: Tensor) -> Tensor:
+        """The model's outputs on a batch, for parameters by name."""
+        return functional_call(self.model, {**self.buffers, **pieces}, (x,))
 
     def batch_loss(self, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Mean loss on a batch. For k models, w (k, p), x (k, b, ...), y (k, b): shape (k,)."""
@@ -210,12 +235,11 @@ class Objective:
         return self.loss(self.outputs(w, x), y)
 
     def batch_hvp(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Hessian product of the mean loss on a batch, by differentiating twice.
+        """Hessian product of the mean loss on a batch, without decay.
 
         v (p,), or (k, p) for k vectors that share the batch.
         """
-        leaf = w.detach().requires_grad_()
-        return _derivative_along(self.batch_loss(leaf, x, y), leaf, v)
+        return hessian_of_pass(self, w, x, y)(v, False)
 
     def hvp_each(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """k vectors v (k, p), each times the Hessian of its own batch x (k, b, ...), y (k, b).
@@ -224,19 +248,7 @@ class Objective:
         """
         if self._convolutional:
             return torch.stack([self.batch_hvp(w, *own) for own in zip(v, x, y, strict=True)])
-        leaf = w.detach().expand_as(v).requires_grad_()
-        return _derivative_along(self.batch_loss(leaf, x, y).sum(), leaf, v)
-
-    def _batch_ggn(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        def model(u: Tensor) -> Tensor:
-            return self.outputs(u, x)
-
-        def slope(z: Tensor) -> Tensor:
-            return torch.func.grad(lambda o: self.loss(o, y))(z)
-
-        outputs, change = jvp(model, (w,), (v,))
-        _, bent = jvp(slope, (outputs,), (change,))
-        return vjp(model, w)[1](bent)[0]
+        return hessians_of_batches(self, w, v, x, y)
 
     # ---- walking through the data ------------------------------------------------------------
 
@@ -247,8 +259,15 @@ class Objective:
 
     def passes(self) -> Iterator[tuple[Tensor, Tensor]]:
         """All samples once, `pass_size` at a time."""
-        for start in range(0, self.n, self.pass_size):
-            yield self.batch(slice(start, min(start + self.pass_size, self.n)))
+        return map(self.batch, self._slices(range(self.n)))
+
+    def own_passes(self) -> Iterator[slice]:
+        """Where this process's share of the samples lies, `pass_size` at a time."""
+        return self._slices(self.reduce.share(range(self.n)))
+
+    def _slices(self, samples: range) -> Iterator[slice]:
+        for start in range(samples.start, samples.stop, self.pass_size):
+            yield slice(start, min(start + self.pass_size, samples.stop))
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
         """Positions of samples drawn uniformly with replacement, any shape."""
@@ -304,11 +323,3 @@ class Objective:
 
     def _cast(self, z: Tensor) -> Tensor:
         return z.to(self.device, self.dtype) if z.is_floating_point() else z.to(self.device)
-
-
-def _derivative_along(loss: Tensor, leaf: Tensor, v: Tensor) -> Tensor:
-    """The derivative of grad loss along v, shaped as leaf or one row for each of several."""
-    (slope,) = torch.autograd.grad(loss, leaf, create_graph=True)
-    if not slope.requires_grad:  # a loss linear in w
-        return torch.zeros_like(v)
-    return torch.autograd.grad(slope, leaf, v, is_grads_batched=v.dim() > leaf.dim())[0]

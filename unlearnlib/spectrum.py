@@ -42,14 +42,15 @@ def extreme_eigenvalues(
         return Extremes(float(values[0]), float(values[-1]))
     start = torch.randn(F.p, generator=generator, dtype=torch.float64).to(w)
     start /= start.norm()
-    image = F.hvp(w, start)
+    H = F.hessian_at(w)
+    image = H(start)
     # shifted so that 0 lies inside the spectrum, then so that the lower end is the far one:
     # ARPACK's relative tolerance is then relative to the width
     middle = float(start @ image)
     if float((image - middle * start).norm()) <= 1e-12 * abs(middle):
         return Extremes(middle, middle)
-    top = middle + _lanczos(lambda v: F.hvp(w, v) - middle * v, start, tol, "LA")
-    low = top + _lanczos(lambda v: F.hvp(w, v) - top * v, start, tol, "LM")
+    top = middle + _lanczos(lambda v: H(v) - middle * v, start, tol, "LA")
+    low = top + _lanczos(lambda v: H(v) - top * v, start, tol, "LM")
     return Extremes(min(low, top), top)
 
 
@@ -81,7 +82,7 @@ def gradient_lipschitz(
     F: Objective, w: Tensor, *, iterations: int = 20, generator: torch.Generator | None = None
 ) -> float:
     """||H(w)||: a lower estimate of L, which is its largest value anywhere in the ball."""
-    return _spectral_norm(lambda v: F.hvp(w, v), w, iterations, generator)
+    return _spectral_norm(F.hessian_at(w), w, iterations, generator)
 
 
 def hessian_lipschitz(
@@ -102,10 +103,10 @@ def hessian_lipschitz(
         distance > 0 and length > 0,
         f"distance is {distance} and the direction has length {length:g}; both must be > 0.",
     )
-    there = w + distance * direction / length
+    there, here = F.hessian_at(w + distance * direction / length), F.hessian_at(w)
 
     def change(v: Tensor) -> Tensor:
-        return F.hvp(there, v) - F.hvp(w, v)
+        return there(v) - here(v)
 
     return _spectral_norm(change, w, iterations, generator) / distance
 

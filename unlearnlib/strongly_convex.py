@@ -73,7 +73,7 @@ def unlearn_strongly_convex(
 
     started = time.perf_counter()
     refined = refine(F_r, w, gradient=constants.G.value, curvature=curvature and curvature(F_r))
-    released = with_noise(refined.w, sigma, seed)
+    released = F.reduce.agree(with_noise(refined.w, sigma, seed))
     seconds = time.perf_counter() - started
 
     found = _measurements(F, forgotten, w, refined)

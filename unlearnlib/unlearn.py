@@ -13,7 +13,7 @@ from .certificate import THE_BALL, VOID, Certificate, Constants, Sensitivity, ca
 from .cg import conjugate_gradient
 from .checks import Indices
 from .errors import require
-from .newton import Solver
+from .newton import Solver, retained_gradient
 from .noise import sample_noise
 from .objective import Objective
 from .projected_sgd import project
@@ -66,6 +66,7 @@ def unlearn(
     tol: float = 1e-3,
     seed: int | None = None,
     stationary: bool = True,
+    whole: Tensor | None = None,
 ) -> Release:
     """Forget samples of F: release project(w - (H_r + lam I)^-1 grad F_r(w), C) + N(0, sigma^2 I).
 
@@ -80,6 +81,8 @@ def unlearn(
                 the noise comes from the operating system's entropy.
     stationary  whether w claims ||grad F(w)|| <= G itself, as a trained model does; an estimate
                 along a sequence does not.
+    whole       grad F(w), (p,), kept from the end of training: the request then costs a gradient
+                over n_u samples instead of n - n_u. See `newton.retained_gradient`.
 
     The sensitivity follows from C, lam, tol and the constants alone. Gradients, residual and
     curvature met on the way can only void the certificate. With BatchNorm no theorem applies: 2C
@@ -95,10 +98,10 @@ def unlearn(
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
 
     started = time.perf_counter()
-    b = F_r.gradient(w)
+    b = retained_gradient(F, w, forget, whole)
     solution = solver(F_r, w, b, lam=lam, tol=tol)
     estimate = project(w - solution.x, C)
-    released = with_noise(estimate, sigma, seed)
+    released = F.reduce.agree(with_noise(estimate, sigma, seed))
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 

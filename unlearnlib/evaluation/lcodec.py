@@ -11,6 +11,8 @@ step. What the L adds to CODEC (a randomisation) appears nowhere in that code, s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.stats import rankdata
@@ -181,6 +183,6 @@ class Block(Objective):
         vars(self).update(vars(F))
         self.S = S
 
-    def hvp(self, w: Tensor, v: Tensor) -> Tensor:
-        S = self.S.to(v.dtype)
-        return S * super().hvp(w, S * v)
+    def hessian_at(self, w: Tensor, **keep: int) -> Callable[[Tensor], Tensor]:
+        H, S = super().hessian_at(w, **keep), self.S.to(w.dtype)
+        return lambda v: S * H(S * v)

@@ -7,6 +7,7 @@ does is written anew here, and solved accurately where its solver would hide the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import numpy as np
@@ -50,9 +51,9 @@ def reading(d: Experiment) -> Outcome:
 class Unsquared(Objective):
     """F with wd sum_k ||p_k|| over parameter tensors p_k in place of (wd/2) ||w||^2.
 
-    `hvp` adds (wd + lam)/||p_k|| (I - u u^T) for each tensor, u = p_k/||p_k||: what the released
-    code has for the regulariser and for lam I. It is zero along u, whatever lam is, and undefined
-    where a tensor is exactly zero.
+    The Hessian gets (wd + lam)/||p_k|| (I - u u^T) for each tensor, u = p_k/||p_k||: what the
+    released code has for the regulariser and for lam I. It is zero along u, whatever lam is, and
+    undefined where a tensor is exactly zero.
     """
 
     def __init__(self, F: Objective, lam: float):
@@ -63,8 +64,9 @@ class Unsquared(Objective):
         units = [q / q.norm() for q in self.pieces(w).values()]
         return super().gradient(w) + self.pull * torch.cat([u.reshape(-1) for u in units])
 
-    def hvp(self, w: Tensor, v: Tensor) -> Tensor:
-        return super().hvp(w, v) + self.stiffness * self.bend(w, v)
+    def hessian_at(self, w: Tensor, **keep: int) -> Callable[[Tensor], Tensor]:
+        H = super().hessian_at(w, **keep)
+        return lambda v: H(v) + self.stiffness * self.bend(w, v)
 
     def bend(self, w: Tensor, v: Tensor) -> Tensor:
         """The Hessian of sum_k ||p_k|| times v (p,)."""

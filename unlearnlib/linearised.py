@@ -1,0 +1,148 @@
+"""Hessian and Gauss-Newton products at one point, for many vectors: linearise once.
+
+The graph that leads from w through the samples to grad F(w) does not depend on the vector. While
+it is kept, a product costs one sweep backward through it; a fresh one pays for forward, backward
+and that sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from .objective import Objective
+
+KEPT_BYTES = 2**30
+# product(v, again): of one pass; `again` says that more will be asked for
+Product = Callable[[Tensor, bool], Tensor]
+
+
+class Linearised:
+    """v -> A v + wd v over all samples of F, for A the Hessian or Gauss-Newton matrix at w.
+
+    build   makes a pass's product: `hessian_of_pass` or `gauss_newton_of_pass`
+    keep    bytes that the graphs may take, at most; passes beyond it are built anew each time
+
+    v (p,), or (k, p) for k vectors.
+    """
+
+    def __init__(self, F: Objective, w: Tensor, build: Callable[..., Product], keep: int):
+        self.F, self.w, self.build = F, F.check(w), build
+        self.kept: list[Product] = []
+        self.left = keep
+
+    def __call__(self, v: Tensor) -> Tensor:
+        F, total = self.F, torch.zeros_like(v)
+        for number, samples in enumerate(F.own_passes()):
+            if number == len(self.kept):
+                self._keep(samples)
+            keeps = number < len(self.kept)
+            product = self.kept[number] if keeps else self._built(samples)
+            total += product(v, keeps) * (samples.stop - samples.start)
+        return F.reduce(total) / F.n + F.weight_decay * v
+
+    def _built(self, samples: slice) -> Product:
+        return self.build(self.F, self.w, *self.F.batch(samples))
+
+    def _keep(self, samples: slice) -> None:
+        """Keep the pass's graph if there is room; once there is none, no later pass is kept."""
+        if not self.left:
+            return
+        if not self.kept:
+            self.sample_bytes = _bytes_per_sample(self._built, samples)
+        needed = self.sample_bytes * (samples.stop - samples.start)
+        self.left = max(0, self.left - needed)
+        if self.left:
+            self.kept.append(self._built(samples))
+
+
+def hessian_of_pass(F: Objective, w: Tensor, x: Tensor, y: Tensor) -> Product:
+    """H(w) v of the mean loss on a pass, by differentiating its gradient along v."""
+    leaf = w.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(F.batch_loss(leaf, x, y), leaf, create_graph=True)
+    return lambda v, again: derivative_along(slope, leaf, v, again, v.dim() > 1)
+
+
+def gauss_newton_of_pass(F: Objective, w: Tensor, x: Tensor, y: Tensor) -> Product:
+    """J^T (d^2 loss / d outputs^2) J v on a pass.
+
+    J v is the derivative of u -> J^T u, which is linear, so that one graph serves both.
+    """
+    leaf = w.detach().requires_grad_()
+    outputs = F.outputs(leaf, x)
+    u = torch.zeros_like(outputs, requires_grad=True)
+    (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True)
+    at = outputs.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(F.loss(at, y), at, create_graph=True)
+
+    def product(v: Tensor, again: bool) -> Tensor:
+        several = v.dim() > 1
+        pushed = derivative_along(pulled, u, v, True, several)
+        bent = derivative_along(slope, at, pushed, again, several)
+        return torch.autograd.grad(
+            outputs, leaf, bent, retain_graph=again, is_grads_batched=several
+        )[0]
+
+    return product
+
+
+def hessians_of_batches(F: Objective, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """k vectors v (k, p), each times the Hessian at w of its own batch x (k, b, ...), y (k, b)."""
+    # a leaf for each parameter tensor: windows on one flat leaf would be copied at every use
+    leaves = {
+        name: q.expand(len(v), *q.shape).requires_grad_()
+        for name, q in F.pieces(w.detach()).items()
+    }
+    losses = vmap(lambda pieces, x, y: F.loss(F.outputs_of(pieces, x), y))(leaves, x, y)
+    leaves = list(leaves.values())
+    slopes = torch.autograd.grad(losses.sum(), leaves, create_graph=True, materialize_grads=True)
+    sizes = [q[0].numel() for q in leaves]
+    vs = [z.reshape(q.shape) for z, q in zip(v.split(sizes, 1), leaves, strict=True)]
+    bends = [(slope, z) for slope, z in zip(slopes, vs, strict=True) if slope.requires_grad]
+    if not bends:
+        return torch.zeros_like(v)
+    bent, along = zip(*bends, strict=True)
+    products = torch.autograd.grad(bent, leaves, along, materialize_grads=True)
+    return torch.cat([q.flatten(1) for q in products], 1)
+
+
+def derivative_along(
+    slope: Tensor, leaf: Tensor, v: Tensor, again: bool, several: bool = False
+) -> Tensor:
+    """The derivative of <slope, v> by leaf; of each of several v, where v has a row for each."""
+    if not slope.requires_grad:  # slope is constant, as of a loss that is linear
+        shape = v.shape[: v.dim() - slope.dim()] + leaf.shape
+        return torch.zeros(shape, dtype=leaf.dtype, device=leaf.device)
+    return torch.autograd.grad(
+        slope, leaf, v, retain_graph=again, is_grads_batched=several, materialize_grads=True
+    )[0]
+
+
+def _bytes_per_sample(built: Callable[[slice], Product], samples: slice) -> int:
+    """Bytes that a sample adds to a graph, at most: all that is computed on the way."""
+    taken = []
+    for count in (1, 2):
+        with _Bytes() as counter:
+            built(slice(samples.start, min(samples.start + count, samples.stop)))
+        taken.append(counter.total)
+    return taken[1] - taken[0] or taken[0]
+
+
+class _Bytes(TorchDispatchMode):
+    """Counts the bytes of all that is computed, views left out."""
+
+    total = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        if not operation.is_view:
+            for tensor in made if isinstance(made, (tuple, list)) else (made,):
+                if isinstance(tensor, Tensor):
+                    self.total += tensor.numel() * tensor.element_size()
+        return made
