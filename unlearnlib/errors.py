@@ -25,6 +25,10 @@ class NegativeCurvatureError(UnlearnError):
     """H + lam I is not positive definite; the message names the smallest lam that would do."""
 
 
+class RankLostError(UnlearnError):
+    """One of several processes was lost, or made another call than the others."""
+
+
 def require(holds: bool, message: str, error: type[UnlearnError] = InputError) -> None:
     """Raise `error(message)` unless `holds`."""
     if not holds:

@@ -27,14 +27,17 @@ from .curvature import measure, residual, sample
 from .experiments import Experiment
 from .profiles import Pair
 from .requests import Asked, random_samples
+from .together import train_together
 
 # Retained images that the Hessian is taken on; the gradient is over all of them.
 HESSIAN_SAMPLE = {"mlp": 2000, "allcnn": 128, "resnet18": 128}
 TOL, MAX_STEPS = 1e-3, 50
+BOTH = ("trained", "retrained")
 
 
 def dampings(pair: Pair, lams: Sequence[float]) -> list[dict]:
     """By lam: the worst-case bound in its parts, and how far the real step gets."""
+    train_together((Experiment(pair, s) for s in pair.seeds), (*BOTH, "warm"), "models")
     rows = []
     for seed in pair.seeds:
         d = Experiment(pair, seed)
@@ -47,9 +50,10 @@ def dampings(pair: Pair, lams: Sequence[float]) -> list[dict]:
 
 def forget_sizes(pair: Pair, sizes: Sequence[int]) -> list[dict]:
     """By the number of forgotten images, at the pair's lam: bound, real error, and scores."""
+    train_together((_asked(pair, *at) for at in product(pair.seeds, sizes)), BOTH, "models")
     rows = []
     for seed, n_u in _grid(pair.seeds, sizes, "sizes"):
-        d = Asked(pair, seed, wanted=tuple(random_samples(Experiment(pair, seed), n_u).tolist()))
+        d = _asked(pair, seed, n_u)
         w = estimate(d, pair.lam)
         bound = measure(d).bound(pair.C, pair.lam, residual(d))
         rows.append({"seed": seed, "n_u": n_u, **bound, **_error(d, w), **_scores(d, w)})
@@ -62,6 +66,8 @@ def radii(pair: Pair, Cs: Sequence[float], lam: float) -> list[dict]:
     start, norm   of the weights before training (and before any projection), and after it
     projected     the largest share of an epoch's steps that ended outside the ball
     """
+    balls = (Experiment(replace(pair, C=C), seed) for seed, C in product(pair.seeds, Cs))
+    train_together(balls, BOTH, "models")
     rows = []
     for seed, C in _grid(pair.seeds, Cs, "radii"):
         d = Experiment(replace(pair, C=C), seed)
@@ -81,6 +87,8 @@ def stops(pair: Pair, epochs: Sequence[int], lam: float) -> list[dict]:
     signal     n_u/(n - n_u) ||grad F_u(w)||, what the forgotten images pull
     G          ||grad F_r|| at the retrained model, as Proposition 4.1 wants it
     """
+    ends = (Experiment(replace(pair, epochs=e), seed) for seed, e in product(pair.seeds, epochs))
+    train_together(ends, BOTH, "models")
     rows = []
     for seed, count in _grid(pair.seeds, epochs, "stops"):
         d = Experiment(replace(pair, epochs=count), seed)
@@ -108,6 +116,10 @@ def estimate(d: Experiment, lam: float, gradient: str = "retained") -> Tensor:
 def solve_on(few: Objective, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
     """Conjugate gradient, with the Hessian of `few` in place of that of all retained images."""
     return conjugate_gradient(few, w, b, lam=lam, tol=TOL, max_steps=MAX_STEPS)
+
+
+def _asked(pair: Pair, seed: int, n_u: int) -> Asked:
+    return Asked(pair, seed, wanted=tuple(random_samples(Experiment(pair, seed), n_u).tolist()))
 
 
 def _reach(d: Experiment, lam: float) -> dict[str, float | bool]:

@@ -6,7 +6,7 @@ name the pair, the method and, where they are not over all seeds, the seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from ..objective import Objective
 from ..progress import bar
 from .contenders import (
     METHODS,
+    REFERENCES,
+    TUNING_SEED,
     Contender,
     as_published,
     as_trained,
@@ -29,6 +31,7 @@ from .contenders import (
 )
 from .experiments import Experiment, generator, seed_of
 from .profiles import Pair
+from .together import train_together
 
 UNSEEN = 2000  # images that an attack is to tell the forgotten ones from, at most
 QUESTIONS = ("unseen", "retained")
@@ -36,6 +39,8 @@ QUESTIONS = ("unseen", "retained")
 
 def tuning(pair: Pair) -> list[dict]:
     """Every trial of every method, on held-out training images, and which one was kept."""
+    held_out = Experiment(pair, TUNING_SEED, tuning=True)
+    train_together([held_out], ("trained", "retrained", "elsewhere"), f"models of {pair.name}")
     rows = []
     for method in bar(METHODS.values(), f"tuning on {pair.name}"):
         tuned = tune(pair, method)
@@ -72,6 +77,7 @@ def distances(pair: Pair) -> list[dict]:
 
 def reach(pair: Pair) -> list[dict]:
     """By damping: how much of the way to the warm-started retraining the noiseless step covers."""
+    _train(pair, ("trained", "warm"))
     rows = []
     for seed in bar(pair.seeds, "dampings"):
         d = Experiment(pair, seed)
@@ -85,10 +91,11 @@ def reach(pair: Pair) -> list[dict]:
 
 def depths(pair: Pair) -> list[dict]:
     """||grad F_r|| of the three models that never left, or never saw, the forgotten images."""
-    rows = []
+    names, rows = ("trained", "retrained", "warm"), []
+    _train(pair, names)
     for seed in pair.seeds:
         d = Experiment(pair, seed)
-        for name in ("trained", "retrained", "warm"):
+        for name in names:
             run = getattr(d, name)
             slope = d.F_r.with_buffers(run.buffers).gradient(run.w)
             rows.append({**_whose(d, name), "gradient": float(slope.norm())})
@@ -143,7 +150,12 @@ def _features(d: Experiment, sets: dict, before: dict, w: Tensor) -> dict[str, l
     }
 
 
+def _train(pair: Pair, names: Sequence[str]) -> None:
+    train_together([Experiment(pair, s) for s in pair.seeds], names, f"models of {pair.name}")
+
+
 def _fields(pair: Pair) -> Iterator[tuple[Experiment, dict[str, Contender]]]:
+    _train(pair, REFERENCES)
     for seed in bar(pair.seeds, f"seeds of {pair.name}"):
         yield Experiment(pair, seed), field(pair, seed)
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
+from multiprocessing import parent_process
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from ..evaluation.metrics import accuracy
 from ..objective import Objective
 from ..projected_sgd import Run, projected_sgd
 from . import data, models
+from .distributed import processes_here, ranks
 from .profiles import Pair
 from .store import load_or_make
 
@@ -113,26 +115,22 @@ class Experiment:
 
     @cached_property
     def trained(self) -> Run:
-        return self._stored("trained", {}, lambda: self.train(self.F, self.F.initial()))
+        return self._stored("trained", lambda: self.train(self.F, self.F.initial()))
 
     @cached_property
     def retrained(self) -> Run:
-        key = {"without": self.forget.tolist()}
-        return self._stored("retrained", key, lambda: self.train(self.F_r, self.F.initial()))
+        return self._stored("retrained", lambda: self.train(self.F_r, self.F.initial()))
 
     @cached_property
     def elsewhere(self) -> Run:
-        other = replace(self, seed=self.seed + 1000)
-        key = {"without": self.forget.tolist(), "start": other.seed}
-
+        other = self._other
         return self._stored(
-            "elsewhere", key, lambda: other.train(other.F.without(self.forget), other.F.initial())
+            "elsewhere", lambda: other.train(other.F.without(self.forget), other.F.initial())
         )
 
     @cached_property
     def warm(self) -> Run:
-        key = {"without": self.forget.tolist()}
-        return self._stored("warm", key, lambda: self.train(self.F_r, self.w, schedule="cosine"))
+        return self._stored("warm", lambda: self.train(self.F_r, self.w, schedule="cosine"))
 
     @property
     def w(self) -> Tensor:
@@ -140,7 +138,7 @@ class Experiment:
 
     def _objective(self, x: Tensor, y: Tensor) -> Objective:
         """The objective of a fresh model of this seed; sets the threads that suit it."""
-        _use_threads(self.pair.model)
+        use_threads(self.pair.model)
         net = models.build(
             self.pair.model,
             in_shape=self.images.shape,
@@ -151,7 +149,7 @@ class Experiment:
             seed=seed_of("init", self.seed),
         )
         passes = {} if self.pair.model == "mlp" else {"pass_size": CONVOLUTION_PASS}
-        return Objective(net, x, y, weight_decay=self.pair.weight_decay, **passes)
+        return Objective(net, x, y, weight_decay=self.pair.weight_decay, reduce=ranks(), **passes)
 
     @cached_property
     def identity(self) -> dict:
@@ -161,8 +159,21 @@ class Experiment:
             del settings[unrelated]
         return {"settings": settings, "seed": self.seed, "data": self.images.digest}
 
-    def _stored(self, kind: str, more: dict, train: Callable[[], Run]) -> Run:
-        kept = load_or_make(kind, {**self.identity, **more}, lambda: _packed(train()))
+    def key(self, name: str) -> dict:
+        """What decides the run of that name: its key in the store."""
+        key = dict(self.identity)
+        if name != "trained":
+            key["without"] = self.forget.tolist()
+        if name == "elsewhere":
+            key["start"] = self._other.seed
+        return key
+
+    @property
+    def _other(self) -> Experiment:
+        return replace(self, seed=self.seed + 1000)
+
+    def _stored(self, name: str, train: Callable[[], Run]) -> Run:
+        kept = load_or_make(name, self.key(name), lambda: _packed(train()))
         return _unpacked(kept.tensors, kept.info)
 
     def train(self, F: Objective, start: Tensor, **changed) -> Run:
@@ -198,9 +209,15 @@ def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
     return found.subset(train, test)
 
 
-def _use_threads(model: str) -> None:
-    """The one owner of the thread count: one for the MLP, where a second only waits."""
-    torch.set_num_threads(1 if model == "mlp" else min(2, os.cpu_count() or 1))
+def use_threads(model: str) -> None:
+    """The one owner of the thread count: one for the MLP, where a second only waits.
+
+    One also in a process that another one started, as lab/together.py does: the cores are taken.
+    Under torchrun the processes of a machine divide its cores.
+    """
+    alone = model == "mlp" or parent_process() is not None
+    cores = (os.cpu_count() or 1) // processes_here()
+    torch.set_num_threads(1 if alone else max(1, min(2, cores)))
 
 
 def _spelled(value):

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .distributed import first
 
-def say(text: str) -> None:
-    """One line on stderr, at once."""
-    print(text, file=sys.stderr, flush=True)
+
+def say(text: str, *, everyone: bool = False) -> None:
+    """One line on stderr, at once; under torchrun of the first process alone, or of `everyone`."""
+    if everyone or first():
+        print(text, file=sys.stderr, flush=True)
 
 
 def since(began: float) -> float:

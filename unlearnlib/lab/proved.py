@@ -30,8 +30,7 @@ from ..strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from ..unlearn import Release
 from .convex_network import ConvexNetwork
 from .data import Images
-from .experiments import _use_threads as use_threads
-from .experiments import generator, seed_of
+from .experiments import generator, seed_of, use_threads
 from .sequences import DELTA
 from .store import load_or_make
 

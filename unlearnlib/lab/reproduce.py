@@ -5,6 +5,9 @@
 A notebook that ran to its end is moved to executed/<profile>/ in the cache and gets a stamp with
 the digest of all it was made from. While that digest is the same it is not run again, so an
 interrupted run goes on where it stopped.
+
+Under torchrun each process runs the notebook in a kernel of its own, and the kernels share the work
+(see lab/distributed.py). The first process keeps what came of it; the others keep nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,7 @@ from jupyter_core.utils import run_sync
 
 from ..errors import InputError, ProfileError, UnlearnError
 from . import profiles
+from .distributed import MEETING_VARIABLE, first
 from .heartbeat import Heartbeat, duration, say, since
 from .results import results_path
 from .store import PACKAGE, cache_root, repository_root, write_whole
@@ -80,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _make_all(_jobs(arguments))
     except UnlearnError as error:
-        say(f"error: {error}")
+        say(f"error: {error}", everyone=True)
         return 1
     except KeyboardInterrupt:
         say("interrupted: the finished notebooks are kept, and the same command goes on from here")
@@ -172,14 +177,18 @@ def _make(job: Job, head: str, all_began: float, later: float) -> bool:
         return True
     began = time.monotonic()
     try:
-        _run(job, head, later)
+        if first():
+            _run(job, head, later)
+        else:
+            _execute(job, None)
     except Exception as error:  # whatever a notebook can raise, the others still have their turn
-        say(f"{head}: FAILED after {duration(since(began))}\n{error}")
+        say(f"{head}: FAILED after {duration(since(began))}\n{error}", everyone=True)
         say(f"{head}: " + (f"read {job.failed}" if job.failed.exists() else "it left no notebook"))
         return False
     minutes = since(began)
-    write_whole(job.stamp, json.dumps({"digest": digest, "minutes": minutes}) + "\n")
-    job.old_stamp.unlink(missing_ok=True)
+    if first():
+        write_whole(job.stamp, json.dumps({"digest": digest, "minutes": minutes}) + "\n")
+        job.old_stamp.unlink(missing_ok=True)
     in_all = duration(since(all_began))
     say(f"{head}: done in {duration(minutes)}, {in_all} in all: {job.executed}")
     return True
@@ -198,17 +207,24 @@ def _digest(notebook: Path) -> str:
 
 
 def _is_current(job: Job, digest: str) -> bool:
-    if not (job.stamp.exists() and job.executed.exists() and job.results.exists()):
-        return False
-    return json.loads(job.stamp.read_text(encoding="utf-8"))["digest"] == digest
+    kept = job.executed.exists() and job.results.exists()
+    return kept and _stamped(job.stamp).get("digest") == digest
 
 
 def _expected_minutes(job: Job) -> float | None:
     """What the last run took, else what the profile plans; None for a notebook of your own."""
     for path in (job.stamp, job.old_stamp):
-        if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))["minutes"]
+        if stamped := _stamped(path):
+            return stamped["minutes"]
     return profiles.load(job.profile).minutes.get(job.name)
+
+
+def _stamped(path: Path) -> dict[str, Any]:
+    """What a stamp says; nothing where there is none, or another process just took it away."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
 
 
 def _minutes_to_come(job: Job) -> float:
@@ -233,7 +249,7 @@ def _run(job: Job, head: str, later: float) -> None:
     unfinished = job.executed.with_name(f".{job.name}.{os.getpid()}.ipynb")
     try:
         with heartbeat.beating():
-            _execute(job, unfinished, heartbeat)
+            _execute(job, unfinished, heartbeat.next_cell)
         if _written_at(job.results) == results_before:
             raise InputError(f"{job.name} did not write {job.results}; end it with results.save()")
         os.replace(unfinished, job.executed)
@@ -246,7 +262,8 @@ def _run(job: Job, head: str, later: float) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _execute(job: Job, output: Path, heartbeat: Heartbeat) -> None:
+def _execute(job: Job, output: Path | None, next_cell: Callable | None = None) -> None:
+    os.environ[MEETING_VARIABLE] = job.name
     # A kernel manager of our own, since nbclient leaves behind a kernel that is interrupted while
     # it starts.
     manager = AsyncKernelManager(kernel_name="python3")
@@ -259,7 +276,7 @@ def _execute(job: Job, output: Path, heartbeat: Heartbeat) -> None:
             language="python",
             cwd=job.notebook.parent,
             progress_bar=False,
-            on_cell_execute=heartbeat.next_cell,
+            on_cell_execute=next_cell,
             km=manager,
             extra_arguments=["--log-level=ERROR"],  # it warns of TCP, which stays on this machine
         )

@@ -18,6 +18,7 @@ from .contenders import SIGMA, as_trained
 from .curvature import measure, residual, sample
 from .experiments import Experiment, seed_of
 from .requests import Asked, in_turn, look_alikes, random_samples, whole_class
+from .together import train_together
 
 DELTA, RHO = 1e-5, 0.1  # RHO: the default of the public re-implementation
 KINDS = {
@@ -39,6 +40,11 @@ def sequence(d: Experiment, kind: str, requests: int, checked: Sequence[int]) ->
     """
     F, pair, forget = as_trained(d), d.pair, KINDS[kind](d)
     wanted = in_turn(forget, requests)
+
+    def without(k: int) -> Asked:
+        return Asked(pair, d.seed, d.tuning, tuple(torch.cat(wanted[:k]).tolist()))
+
+    train_together((without(k) for k in checked), ("retrained",), "retrained models")
     queue = SequentialUnlearner(
         F, d.w, C=pair.C, lam=pair.lam, delta=DELTA, sigma=SIGMA, solver=_solve,
         seed=seed_of("noise", d.seed),
@@ -52,7 +58,7 @@ def sequence(d: Experiment, kind: str, requests: int, checked: Sequence[int]) ->
         row |= {"gradient": gradient, "step": found["length of the update"]}
         row |= _scores(d, queue, F.only(gone)) | (_bounds(d, gradient) if kind == "random" else {})
         if k in checked:
-            w_r = Asked(pair, d.seed, d.tuning, tuple(gone.tolist())).retrained.w
+            w_r = without(k).retrained.w
             row |= {"error": distance(queue.w, w_r), "nothing": distance(d.w, w_r),
                     "forgotten, retrained": accuracy(F.only(gone), w_r)}  # fmt: skip
         rows.append(row)

@@ -23,7 +23,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import InputError, UnlearnError
+from ..errors import DataError, InputError, UnlearnError, require
+from .distributed import first, ranks
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -80,7 +81,12 @@ def cache_root() -> Path:
 
 
 def write_whole(path: str | Path, data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) so that `path` is only ever absent, old or complete."""
+    """Write `data` (text as UTF-8) so that `path` is only ever absent, old or complete.
+
+    Under torchrun the first process alone writes: all have the same to write.
+    """
+    if not first():
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -145,23 +151,41 @@ def load_or_make(
 
     Raises InputError for a key or an info that is not plain JSON. A corrupt file is made again,
     with a warning. Two processes that make the same key both do the work, and one file stays.
+    Under torchrun the first process decides whether it is there, and all read what it wrote: on
+    several machines UNLEARNLIB_CACHE has to name a folder that they share, or DataError is raised.
     """
     identity = _canonical(
         {"key": key, "torch": torch.__version__, "sources": _sources(sources)}, kind
     )
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     path = cache_root() / "store" / kind / f"{name}.safetensors"
-    if path.exists():
-        try:
-            return _read(path, fresh=False)
-        except CorruptFile as error:
-            warnings.warn(f"{error} It is made again now.", stacklevel=2)
+    kept, processes = _kept(path), ranks()
+    if processes.agree(torch.tensor(kept is not None)):
+        return kept or _read(path, fresh=False)
     tensors, info = make()
     save_tensors(path, tensors, {"identity": identity, "info": _canonical(info, f"{kind} info")})
+    processes.agree(torch.tensor(True))  # nobody reads before the first process has written
     return _read(path, fresh=True)
 
 
+def _kept(path: Path) -> Stored | None:
+    """What is there and whole."""
+    if not path.exists():
+        return None
+    try:
+        return _read(path, fresh=False)
+    except CorruptFile as error:
+        warnings.warn(f"{error} It is made again now.", stacklevel=3)
+        return None
+
+
 def _read(path: Path, fresh: bool) -> Stored:
+    require(
+        path.exists(),
+        f"{path} is there for the first process and not for this one; set UNLEARNLIB_CACHE to a "
+        "folder that all machines share.",
+        DataError,
+    )
     tensors, metadata = load_tensors(path)
     return Stored(tensors, json.loads(metadata["info"]), path, fresh)
 
