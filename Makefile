@@ -9,7 +9,7 @@ OWN_FIGURES = $(addprefix figures/,$(filter-out laptop,$(PROFILES)))
 VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help env reproduce test publish clean
+.PHONY: help env reproduce test bench publish clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
@@ -30,11 +30,20 @@ test: export UNLEARNLIB_CACHE = .cache/test
 test: export UNLEARNLIB_FIGURES = .cache/test/figures
 test: export UNLEARNLIB_DATA = .cache/test/data
 test: export UNLEARNLIB_PROGRESS = 0
+test: export UNLEARNLIB_WORKERS = 1
 # Files run side by side; a thread that waits must sleep, or it holds the core the others need.
 test: export OMP_WAIT_POLICY = PASSIVE
 test: .venv/.ready ## run the tests, and every notebook at smoke size
 	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-	    --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 tests notebooks
+	    --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 -p no:benchmark \
+	    tests notebooks
+
+# Alone on the machine, or the ratios mean nothing. Trained models come from the store.
+bench: export UNLEARNLIB_PROFILE = laptop
+bench: .venv/.ready ## time ours against the released code, curvlinops and retraining (20 minutes)
+	$(VENV_PYTHON) -m pytest -o python_files='bench_*.py' --benchmark-json=.cache/bench.json \
+	    -p no:xdist tests/benchmarks
+	$(VENV_PYTHON) -m unlearnlib.lab.benchmarks .cache/bench.json
 
 publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks, claims into README
 	$(VENV_PYTHON) -m unlearnlib.lab.publish

@@ -17,13 +17,22 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "repository_root", lambda: tmp_path)
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / ".cache"))
     monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "figures"))
-    (tmp_path / "README.md").write_text("before\n<!-- claims -->\nold\n<!-- /claims -->\nafter\n")
+    (tmp_path / "README.md").write_text(
+        "before\n<!-- claims -->\nold\n<!-- /claims -->\nafter\n<!-- bench -->\n<!-- /bench -->\n"
+        "<!-- scale -->\n<!-- /scale -->\n"
+    )
     write(tmp_path / "notebooks" / "00_start.ipynb", cells())
     write(tmp_path / ".cache" / "executed" / "laptop" / "00_start.ipynb", executed(cells()))
     results = Results("00_start", profiles.load("laptop"))
     results.claim("a | b", "not quoted", {"x": 0.25}, 3, [0.1, 0.4], "partly", "why")
     results.claim("another", "470x", 12, 1, None, "not reproduced", "so")
     results.save()
+    timed = Results("benchmarks", profiles.load("laptop"))
+    row = {"task": "solve", "contender": "ours", "seconds": 2.0, "times faster": 1.0}
+    timed.record("timings", [row])
+    terms = {"flop a second": 1e9, "gradients a product": 2.0}
+    timed.record("scale", [{"processes": 8, "request, hours": 3.0, **terms}])
+    timed.save()
     stamp(tmp_path, {"commit": "0123456789ab", "dirty": False})
     return tmp_path
 
@@ -54,10 +63,10 @@ def write(path, its):
 
 
 def stamp(root, git):
-    path = root / "figures" / "laptop" / "00_start" / "results.json"
-    found = json.loads(path.read_text())
-    found["provenance"]["git"] = git
-    path.write_text(json.dumps(found))
+    for path in root.glob("figures/laptop/*/results.json"):
+        found = json.loads(path.read_text())
+        found["provenance"]["git"] = git
+        path.write_text(json.dumps(found))
 
 
 def test_outputs_come_without_what_belongs_to_the_run(root):
@@ -91,7 +100,10 @@ def test_publishing_twice_changes_nothing(root):
 def test_the_readme_gets_each_claim_with_both_sides(root):
     publish.main()
     before, _, after = (root / "README.md").read_text().partition("<!-- claims -->")
-    assert before == "before\n" and after.endswith("<!-- /claims -->\nafter\n")
+    after, between, timings = after.partition("<!-- /claims -->\nafter\n")
+    assert before == "before\n" and between
+    assert "1 timings" in timings and "| solve | ours | reference |" in timings
+    assert "1 GFLOP a second" in timings and "| 8 | 3 |" in timings
     assert "2 claims: 1 partly, 1 not reproduced." in after and "from 0123456" in after
     rows = [line for line in after.splitlines() if line.startswith("| ")]
     assert len(rows) == 3

@@ -128,13 +128,13 @@ def _bytes_per_sample(built: Callable[[slice], Product], samples: slice) -> int:
     """Bytes that a sample adds to a graph, at most: all that is computed on the way."""
     taken = []
     for count in (1, 2):
-        with _Bytes() as counter:
+        with Bytes() as counter:
             built(slice(samples.start, min(samples.start + count, samples.stop)))
         taken.append(counter.total)
     return taken[1] - taken[0] or taken[0]
 
 
-class _Bytes(TorchDispatchMode):
+class Bytes(TorchDispatchMode):
     """Counts the bytes of all that is computed, views left out."""
 
     total = 0

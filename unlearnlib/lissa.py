@@ -77,7 +77,7 @@ def lissa(
     due = {math.ceil(steps * (i + 1) / gauge.checks) for i in range(gauge.checks)}
     x, history, status = unit.expand(len(system.own), -1), [], STEPS
     for step in bar(range(1, steps + 1), "LiSSA"):
-        x = unit + x - system.minibatch_product(x) / scale
+        x = torch.sub(x, system.minibatch_product(x), alpha=1 / scale).add_(unit)
         system.refuse_divergence(x, step, scale)
         if step in due:
             residual = gauge.measure(x / scale)
@@ -154,7 +154,7 @@ class _System:
             return self.H(x) + self.lam * x
         drawn = F.draw((self.chains, self.batch_size), self.generator)  # for all: alike everywhere
         own = F.batch(drawn[self.own.start : self.own.stop])
-        return F.hvp_each(self.w, x, *own) + (F.weight_decay + self.lam) * x
+        return F.hvp_each(self.w, x, *own).add_(x, alpha=F.weight_decay + self.lam)
 
     def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means over two halves of all chains, (2, p), and their shares (2,); of one chain, itself.

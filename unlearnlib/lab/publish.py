@@ -1,7 +1,7 @@
-"""Put a finished laptop run where readers look: outputs in the notebooks, claims in the README.
+"""Put a finished laptop run where readers look: outputs in the notebooks, tables in the README.
 
-Run as `make publish`, after `make reproduce PROFILE=laptop`. Everything it writes comes from the
-executed notebooks and from figures/laptop/*/results.json.
+Run as `make publish`, after `make reproduce PROFILE=laptop` and `make bench`. Everything it writes
+comes from the executed notebooks and from figures/laptop/*/results.json.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from ..errors import DataError, UnlearnError, require
+from . import benchmarks
 from .heartbeat import say
 from .results import VERDICTS, Saved, load, worded
 from .store import cache_root, repository_root, write_whole
@@ -31,9 +32,12 @@ def main() -> int:
         found = [load(path.stem, PROFILE) for path in sources]
         for results in found:
             _refuse_unknown_source(results)
-        readme = between(
-            (root / "README.md").read_text(encoding="utf-8"), "claims", claims_table(found)
-        )
+        readme = (root / "README.md").read_text(encoding="utf-8")
+        readme = between(readme, "claims", claims_table(found))
+        timed = load(benchmarks.NAME, PROFILE)
+        _refuse_unknown_source(timed)
+        readme = between(readme, "bench", benchmarks.table(timed))
+        readme = between(readme, "scale", benchmarks.scale_table(timed))
     except UnlearnError as error:
         say(str(error))
         return 1

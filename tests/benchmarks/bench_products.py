@@ -1,0 +1,68 @@
+"""A Hessian and a Gauss-Newton product on a batch of 128, against a gradient of the same batch."""
+
+import curvlinops
+import pytest
+import torch
+from conftest import PAIRS
+from torch import nn
+
+from unlearnlib.lab.benchmarks import BATCH
+from unlearnlib.lab.scale import flop_of_gradient
+
+NAMES = {"mlp_mnist": "MLP", "allcnn_cifar10": "AllCNN", "resnet18_svhn": "ResNet-18"}
+ROUNDS = 15
+
+
+@pytest.fixture(params=PAIRS)
+def batch(request, system):
+    """The first batch of a pair, a vector, and what the products on it must be."""
+    s = system(request.param)
+    F = s.F.only(range(BATCH))
+    v = torch.randn(F.p, generator=torch.Generator().manual_seed(0))
+    return f"batch of {BATCH}, {NAMES[request.param]}", F, s.w, v
+
+
+def away(expected):
+    """The relative difference of a product from the one expected."""
+    return lambda found: {"difference": float((found - expected).norm() / expected.norm())}
+
+
+def test_gradient(batch, row):
+    task, F, w, _ = batch
+    flop = {"flop": flop_of_gradient(F.module(w), *F.batch(slice(0, 2)))}
+    job = lambda: F.gradient(w)  # noqa: E731
+    row(task, "gradient", job, rounds=ROUNDS, reached=lambda _: flop, against=True)
+
+
+@pytest.mark.parametrize("matrix", ["Hessian", "Gauss-Newton"])
+def test_fresh(batch, matrix, row):
+    task, F, w, v = batch
+    product = F.hvp if matrix == "Hessian" else F.ggn
+    row(task, f"{matrix}, fresh", lambda: product(w, v), rounds=ROUNDS)
+
+
+@pytest.mark.parametrize("matrix", ["Hessian", "Gauss-Newton"])
+def test_reused(batch, matrix, row):
+    task, F, w, v = batch
+    fresh = (F.hvp if matrix == "Hessian" else F.ggn)(w, v)
+    product = (F.hessian_at if matrix == "Hessian" else F.ggn_at)(w)
+    job = lambda: product(v)  # noqa: E731
+    row(task, f"{matrix}, reused", job, rounds=ROUNDS, reached=away(fresh))
+
+
+@pytest.mark.parametrize("matrix", ["Hessian", "Gauss-Newton"])
+def test_curvlinops(batch, matrix, row, system):
+    task, F, w, v = batch
+    if "MLP" not in task:
+        pytest.skip("curvlinops cannot differentiate GroupNorm")
+    operators = {
+        "Hessian": curvlinops.HessianLinearOperator,
+        "Gauss-Newton": curvlinops.GGNLinearOperator,
+    }
+    model = F.module(w)
+    A = operators[matrix](
+        model, nn.CrossEntropyLoss(), list(model.parameters()), [F.batch(slice(0, F.n))],
+        check_deterministic=False,
+    )  # fmt: skip
+    expected = (F.hvp if matrix == "Hessian" else F.ggn)(w, v) - F.weight_decay * v
+    row(task, f"{matrix}, curvlinops", lambda: A @ v, rounds=ROUNDS, reached=away(expected))

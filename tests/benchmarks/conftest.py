@@ -1,0 +1,70 @@
+"""What the benchmarks share: the pairs of the profile, trained, and a row for each timing.
+
+Run them by `make bench`. A timing counts only beside the others of its task in the same run: what
+is published are ratios of medians, and each row carries the accuracy that its contender reached.
+"""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from unlearnlib.lab import profiles
+from unlearnlib.lab.contenders import as_trained
+from unlearnlib.lab.experiments import Experiment, generator
+
+PROFILE = os.environ.get("UNLEARNLIB_PROFILE", "laptop")
+PAIRS = ("mlp_mnist", "allcnn_cifar10", "resnet18_svhn")
+
+
+@pytest.fixture(scope="session")
+def profile():
+    return profiles.load(PROFILE)
+
+
+@pytest.fixture(scope="session")
+def system(profile):
+    """system(pair): (H + lam I) x = b at the trained w, over the retained samples."""
+    made = {}
+
+    def of(pair):
+        if pair not in made:
+            d = Experiment(profile.pairs[pair], profile.pairs[pair].seeds[0])
+            F = as_trained(d).without(d.forget)
+            made[pair] = SimpleNamespace(
+                d=d, F=F, w=d.w, b=F.gradient(d.w), lam=d.pair.lam, threads=torch.get_num_threads()
+            )
+        torch.set_num_threads(made[pair].threads)
+        return made[pair]
+
+    return of
+
+
+@pytest.fixture
+def row(benchmark):
+    """row(task, contender, job, reached=...): the median of `rounds`, with what was reached."""
+
+    def timed(task, contender, job, *, rounds=5, reached=None, **facts):
+        benchmark.group = task
+        found = benchmark.pedantic(job, rounds=rounds, warmup_rounds=int(rounds > 1))
+        facts |= reached(found) if reached else {}
+        benchmark.extra_info.update(task=task, contender=contender, **facts)
+        return found
+
+    return timed
+
+
+def residual(F, w, b, lam):
+    """What tells the true relative residual of a solution, on all samples of F."""
+
+    def of(found):
+        x = getattr(found, "x", found)
+        return {"residual": float((F.hvp(w, x) + lam * x - b).norm() / b.norm())}
+
+    return of
+
+
+def some(F, count):
+    """A fixed sample of F."""
+    return F.only(torch.randperm(F.n, generator=generator("benchmark", 0))[: min(count, F.n)])
