@@ -42,7 +42,7 @@ test: .venv/.ready ## run the tests, and every notebook at smoke size
 bench: export UNLEARNLIB_PROFILE = laptop
 bench: .venv/.ready ## time ours against the released code, curvlinops and retraining (20 minutes)
 	$(VENV_PYTHON) -m pytest -o python_files='bench_*.py' --benchmark-json=.cache/bench.json \
-	    -p no:xdist tests/benchmarks
+	    -p no:xdist -W default::UserWarning tests/benchmarks
 	$(VENV_PYTHON) -m unlearnlib.lab.benchmarks .cache/bench.json
 
 publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks, claims into README
