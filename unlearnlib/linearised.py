@@ -55,9 +55,9 @@ class Linearised:
         if not self.left:
             return
         if not self.kept:
-            self.sample_bytes = _bytes_per_sample(self._built, samples)
-        needed = self.sample_bytes * (samples.stop - samples.start)
-        self.left = max(0, self.left - needed)
+            self.sizes = _bytes_of_graphs(self._built, samples)
+        fixed, each = self.sizes
+        self.left = max(0, self.left - fixed - each * (samples.stop - samples.start))
         if self.left:
             self.kept.append(self._built(samples))
 
@@ -124,14 +124,18 @@ def derivative_along(
     )[0]
 
 
-def _bytes_per_sample(built: Callable[[slice], Product], samples: slice) -> int:
-    """Bytes that a sample adds to a graph, at most: all that is computed on the way."""
+def _bytes_of_graphs(built: Callable[[slice], Product], samples: slice) -> tuple[int, int]:
+    """Bytes of a pass's graph, whatever its size, and of each of its samples; at most.
+
+    All that is computed on the way is counted, kept or not.
+    """
     taken = []
     for count in (1, 2):
         with Bytes() as counter:
             built(slice(samples.start, min(samples.start + count, samples.stop)))
         taken.append(counter.total)
-    return taken[1] - taken[0] or taken[0]
+    each = taken[1] - taken[0] or taken[0]
+    return taken[0] - each, each
 
 
 class Bytes(TorchDispatchMode):

@@ -30,6 +30,7 @@ from .spectrum import extreme_eigenvalues, gradient_lipschitz, minibatch_curvatu
 SCALE_MARGIN = 1.5  # over the largest of the sampled minibatch curvatures, which err from below
 SUBSET = 2048  # samples for the residual where all are too many
 GROUPS = 8  # parts of that subset, whose spread tells its floor
+LOOK = 10  # steps between two looks at whether the chains grow
 PATIENCE = 4  # checks in a row without a tenth of improvement
 BULK = 4  # a sample costs this much less in a full pass than in a minibatch, at least
 
@@ -71,6 +72,7 @@ def lissa(
     started = time.perf_counter()
     if scale == "auto":
         scale = measured_scale(F, w, lam, batch_size, generator)
+        scale = float(F.reduce.agree(torch.tensor(scale, dtype=torch.float64)))
     unit, size = normalised(b)
     system = _System(F, w, unit, lam, batch_size, chains, generator)
     gauge = _Gauge(system, checks, affordable=BULK * steps * chains * batch_size)
@@ -78,7 +80,8 @@ def lissa(
     x, history, status = unit.expand(len(system.own), -1), [], STEPS
     for step in bar(range(1, steps + 1), "LiSSA"):
         x = torch.sub(x, system.minibatch_product(x), alpha=1 / scale).add_(unit)
-        system.refuse_divergence(x, step, scale)
+        if step in due or step % LOOK == 0:
+            system.refuse_divergence(x, step, scale)
         if step in due:
             residual = gauge.measure(x / scale)
             history.append((step, residual))

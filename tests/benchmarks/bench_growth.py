@@ -28,7 +28,7 @@ def test_growth(system, letter, row):
         width = {"n": 4, "p": size, "s": 1}[letter]
         net = models.build("mlp", in_shape=d.images.shape, width=width, seed=0)
         F = ul.Objective(net, d.F.x, d.F.y, weight_decay=5e-4)
-        F = some(F, size if letter == "n" else 12000)
+        F = some(F, {"n": size, "p": 12000, "s": 500}[letter])
         w, g = F.initial(), torch.Generator().manual_seed(0)
         b = torch.randn(F.p, generator=g)
         if letter == "s":
@@ -36,6 +36,7 @@ def test_growth(system, letter, row):
             found = ul.lissa(F, w, b, lam=5.0, tol=1e-9, **how)
         else:
             found = ul.conjugate_gradient(F, w, b, lam=5.0, tol=1e-12, max_steps=8)
+            assert found.steps == 8
         return F.p, found.seconds
 
     def seconds():

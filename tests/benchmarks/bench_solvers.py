@@ -1,6 +1,7 @@
 """The linear system: at the paper's steps, then to a relative residual of 1e-2."""
 
 import time
+from dataclasses import replace
 from functools import partial
 
 import curvlinops
@@ -12,11 +13,12 @@ from released import Pictures, released_inverse
 from torch import nn
 
 import unlearnlib as ul
-from unlearnlib.lab import models
+from unlearnlib.lab.contenders import as_trained
+from unlearnlib.lab.experiments import Experiment
 
 STEPS = "LiSSA, 10 chains of 1,000 steps on batches of 10 (MLP)"
 SOLVE = "residual 1e-2 on all retained samples (MLP)"
-CNN = "residual 1e-2 on 512 samples (AllCNN, batch statistics frozen)"
+CNN = "residual 1e-2 on 512 samples (AllCNN with BatchNorm)"
 CHAINS, LENGTH, SCALE = 10, 1000, 1000.0  # released code defaults
 CAP = 120.0  # seconds
 TOL = 1e-2
@@ -61,10 +63,15 @@ def test_ours_at_the_papers_steps(mlp, row):
 
 
 def test_released_until_the_cap(mlp, released, row):
-    """One chain of as many steps as the time allows: ten shorter ones are further off."""
+    """As many chains as the time allows, each long enough that what it left of b is below 1e-2.
+
+    What stays is the noise of batches of ten, which no number of steps lowers.
+    """
     check = residual(mlp.F, mlp.w, mlp.b, mlp.lam)
-    job = lambda: released(steps=10**9, chains=1, seconds=CAP)  # noqa: E731
-    row(SOLVE, "released", job, rounds=1, reached=check, against=True, note="stopped by the cap")
+    enough = int(5 * SCALE / mlp.lam)
+    job = lambda: released(steps=enough, chains=10**9, seconds=CAP)  # noqa: E731
+    note = f"not reached: stopped at {CAP:.0f} s, so that the ratios here are lower limits"
+    row(SOLVE, "released", job, rounds=1, reached=check, against=True, note=note)
 
 
 def test_ours_to_the_residual(mlp, row):
@@ -142,15 +149,11 @@ def test_dense(mlp, row):
 
 @pytest.fixture(scope="module")
 def allcnn(system):
-    """The paper's AllCNN at the profile's width: with GroupNorm curvlinops cannot run."""
-    s = system("allcnn_cifar10")
-    d = s.d
-    model = models.build(
-        "allcnn", in_shape=d.images.shape, width=d.pair.width, norm="batch", seed=0
-    )
-    F = some(ul.Objective(model, d.F.x, d.F.y, weight_decay=5e-4, pass_size=128), 512)
-    w = F.initial()
-    return F, w, F.gradient(w), s.lam
+    """The paper's AllCNN at the profile's width, trained: with GroupNorm curvlinops cannot run."""
+    pair = replace(system("allcnn_cifar10").d.pair, norm="batch", epochs=3)
+    d = Experiment(pair, pair.seeds[0])
+    F = some(as_trained(d), 512)
+    return F, d.w, F.gradient(d.w), pair.lam
 
 
 def test_ours_on_the_cnn(allcnn, row):

@@ -40,7 +40,13 @@ def test_retraining(request_, row):
 def test_what_is_prepared(request_, row):
     task, s = request_
     F = as_trained(s.d)
-    row(task, "prepared: grad F", lambda: F.gradient(s.w), rounds=3, note="once, after training")
+    row(
+        task,
+        "(prepared once: grad F)",
+        lambda: F.gradient(s.w),
+        rounds=3,
+        note="once, after training",
+    )
 
 
 def test_the_answer(request_, row):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import unlearnlib as ul
 from unlearnlib.lab import profiles
 from unlearnlib.lab.contenders import as_trained
 from unlearnlib.lab.experiments import Experiment, generator
@@ -49,7 +50,9 @@ def row(benchmark):
         benchmark.group = task
         found = benchmark.pedantic(job, rounds=rounds, warmup_rounds=int(rounds > 1))
         facts |= reached(found) if reached else {}
-        benchmark.extra_info.update(task=task, contender=contender, **facts)
+        facts |= {"steps": found.steps} if isinstance(found, ul.Solution) else {}
+        threads = torch.get_num_threads()
+        benchmark.extra_info.update(task=task, contender=contender, threads=threads, **facts)
         return found
 
     return timed

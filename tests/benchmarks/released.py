@@ -8,6 +8,7 @@ release it adds a true lam I, so that all contenders solve the same system.
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ def released_inverse(
 ) -> Tensor:  # fmt: skip
     """(H + damping I)^-1 b, (p,); `damping` holds the weight decay too.
 
-    Stopped after so many seconds, it returns the mean of the chains so far, the last one as it is.
+    Stopped after so many seconds, it returns the mean of the chains that ended.
     """
     parameters, started, found = list(model.parameters()), time.perf_counter(), []
     start = torch.split(b, [q.numel() for q in parameters])
@@ -46,14 +47,15 @@ def released_inverse(
         if time.perf_counter() - started > seconds:
             break
         estimate = [part.clone() for part in start]
-        for step, (x, y) in enumerate(_batches(pictures, batch_size)):
-            if step == steps or time.perf_counter() - started > seconds:
+        for x, y in islice(_batches(pictures, batch_size), steps):
+            if time.perf_counter() - started > seconds:
                 break
             products = _hessian_product(model, parameters, estimate, x, y, damping)
             with torch.no_grad():
                 terms = zip(start, estimate, products, strict=True)
                 estimate = [b + q - Hq / scale for b, q, Hq in terms]
-        found.append(torch.cat([q.flatten() for q in estimate]) / scale)
+        else:
+            found.append(torch.cat([q.flatten() for q in estimate]) / scale)
     return torch.stack(found).mean(0)
 
 

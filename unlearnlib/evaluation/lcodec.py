@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..cg import conjugate_gradient
 from ..checks import Indices
 from ..errors import require, require_counts
+from ..linearised import KEPT_BYTES
 from ..objective import Objective
 from ..projected_sgd import project
 
@@ -183,6 +184,6 @@ class Block(Objective):
         vars(self).update(vars(F))
         self.S = S
 
-    def hessian_at(self, w: Tensor, **keep: int) -> Callable[[Tensor], Tensor]:
-        H, S = super().hessian_at(w, **keep), self.S.to(w.dtype)
+    def hessian_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
+        H, S = super().hessian_at(w, keep), self.S.to(w.dtype)
         return lambda v: S * H(S * v)

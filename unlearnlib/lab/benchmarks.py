@@ -89,7 +89,9 @@ def scale_table(results: Saved) -> str:
         f"for processes like the one measured: {rate / 1e9:.0f} GFLOP a second in a gradient of "
         f"ResNet-18 on CPU, and {product:.2g} gradients a fresh Hessian product. A process with an "
         "accelerator of 100 times that rate takes a hundredth of the hours. Work is taken to "
-        "divide evenly, and sending is left out."
+        "divide evenly, and sending is left out. Gigabytes are those of vectors and one pass: a "
+        "process reads only its share of the images, so keep them in a memory-mapped tensor "
+        "(`torch.from_file`) rather than in memory."
     )
     return _markdown(said, columns, [map(number, row[columns]) for _, row in rows.iterrows()])
 
@@ -132,9 +134,11 @@ def faster(row: pd.Series) -> str:
 
 FACTS = {
     "residual": "residual {}",
-    "difference": "relative difference from a fresh one {}",
+    "difference": "{} off the one in double precision",
     "exponent": "exponent {}",
     "times": "{} times",
+    "steps": "{} steps",
+    "threads": "{} threads",
 }
 
 

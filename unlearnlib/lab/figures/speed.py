@@ -8,7 +8,7 @@ from ...card import number
 from ..results import Saved
 from . import canvas, headline, wrapped
 
-COLOURS = {"ours": "#D55E00", "reference": "#0072B2", "theirs": "#999933"}
+COLOURS = {"ours": "#D55E00", "reference": "#0072B2", "theirs": "#999933", "prepared": "#666666"}
 THEIRS = ("curvlinops", "dense", "released")
 
 
@@ -36,13 +36,15 @@ def speed(results: Saved) -> Figure:
     ax.set_ylim(place - 0.6, -0.8)
     ax.set_xlim(min(0.2, timed["times faster"].min() / 2), timed["times faster"].max() * 30)
     ax.grid(axis="y", visible=False)
-    headline(fig, "orange: this package; green: others; blue: what a task is measured against")
+    headline(fig, "orange: this package; grey: prepared beforehand; green: others; blue: reference")
     return fig
 
 
 def _side(row) -> str:
     if row["times faster"] == 1:
         return "reference"
+    if row.contender.startswith("("):
+        return "prepared"
     return "theirs" if any(name in row.contender for name in THEIRS) else "ours"
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ... import bounds
 from ...evaluation.metrics import distance
+from ...linearised import KEPT_BYTES
 from ...lissa import lissa
 from ...newton import newton_update
 from ...noise import compose_epsilon, gaussian_epsilon
@@ -64,8 +65,8 @@ class Unsquared(Objective):
         units = [q / q.norm() for q in self.pieces(w).values()]
         return super().gradient(w) + self.pull * torch.cat([u.reshape(-1) for u in units])
 
-    def hessian_at(self, w: Tensor, **keep: int) -> Callable[[Tensor], Tensor]:
-        H = super().hessian_at(w, **keep)
+    def hessian_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
+        H = super().hessian_at(w, keep)
         return lambda v: H(v) + self.stiffness * self.bend(w, v)
 
     def bend(self, w: Tensor, v: Tensor) -> Tensor:
