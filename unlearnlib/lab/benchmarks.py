@@ -138,7 +138,7 @@ FACTS = {
     "exponent": "exponent {}",
     "times": "{} times",
     "steps": "{} steps",
-    "threads": "{} threads",
+    "threads": "threads: {}",
 }
 
 
