@@ -144,9 +144,11 @@ def _run(jobs: Sequence[Job], count: int, what: str) -> None:
         for _ in bar(range(len(jobs)), what):
             next(finished).result()
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in set(multiprocessing.active_children()) - others:
+        left = set(multiprocessing.active_children()) - others
+        for worker in left:
             worker.terminate()
+        pool.shutdown(cancel_futures=True)  # its thread reaps them: two that wait for one may err
+        for worker in left:
             worker.join()
         raise
     pool.shutdown()
