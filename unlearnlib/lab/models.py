@@ -170,7 +170,9 @@ class ResNet18(nn.Sequential):
 class PreActivationBlock(nn.Module):
     """Norm and activation before each of two convolutions, added to the input.
 
-    Where the shape changes, a 1x1 convolution of the activated input takes the input's place.
+    Where the shape changes, a 1x1 convolution of the activated input takes the input's place. It is
+    the strided one, written as one without stride on the places that are left: PyTorch's strided
+    one writes past its memory on CPUs when it has few channels (oneDNN issue 6035).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, activation: Layer):
@@ -183,11 +185,13 @@ class PreActivationBlock(nn.Module):
             _conv(outputs, outputs, 3, 1),
         )
         reshapes = stride != 1 or inputs != outputs
-        self.shortcut = _conv(inputs, outputs, 1, stride) if reshapes else None
+        self.stride, self.shortcut = stride, _conv(inputs, outputs, 1, 1) if reshapes else None
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.before(x)
-        return self.residual(h) + (x if self.shortcut is None else self.shortcut(h))
+        if self.shortcut is not None:
+            x = self.shortcut(h[:, :, :: self.stride, :: self.stride])
+        return self.residual(h) + x
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
