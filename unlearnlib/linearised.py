@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .convolution import Convolutions
+
 if TYPE_CHECKING:
     from .objective import Objective
 
@@ -65,8 +67,10 @@ class Linearised:
 def hessian_of_pass(F: Objective, w: Tensor, x: Tensor, y: Tensor) -> Product:
     """H(w) v of the mean loss on a pass, by differentiating its gradient along v."""
     leaf = w.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(F.batch_loss(leaf, x, y), leaf, create_graph=True)
-    return lambda v, again: derivative_along(slope, leaf, v, again, v.dim() > 1)
+    with Convolutions():
+        loss = F.batch_loss(leaf, x, y)
+    (slope,) = torch.autograd.grad(loss, leaf, create_graph=True)
+    return lambda v, again: derivative_along(slope, leaf, v, again)
 
 
 def gauss_newton_of_pass(F: Objective, w: Tensor, x: Tensor, y: Tensor) -> Product:
@@ -75,19 +79,17 @@ def gauss_newton_of_pass(F: Objective, w: Tensor, x: Tensor, y: Tensor) -> Produ
     J v is the derivative of u -> J^T u, which is linear, so that one graph serves both.
     """
     leaf = w.detach().requires_grad_()
-    outputs = F.outputs(leaf, x)
+    with Convolutions(fixed=True):
+        outputs = F.outputs(leaf, x)
     u = torch.zeros_like(outputs, requires_grad=True)
     (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True)
     at = outputs.detach().requires_grad_()
     (slope,) = torch.autograd.grad(F.loss(at, y), at, create_graph=True)
 
     def product(v: Tensor, again: bool) -> Tensor:
-        several = v.dim() > 1
-        pushed = derivative_along(pulled, u, v, True, several)
-        bent = derivative_along(slope, at, pushed, again, several)
-        return torch.autograd.grad(
-            outputs, leaf, bent, retain_graph=again, is_grads_batched=several
-        )[0]
+        pushed = derivative_along(pulled, u, v, again=True)
+        bent = derivative_along(slope, at, pushed, again)
+        return derivative_along(outputs, leaf, bent, again)
 
     return product
 
@@ -112,13 +114,11 @@ def hessians_of_batches(F: Objective, w: Tensor, v: Tensor, x: Tensor, y: Tensor
     return torch.cat([q.flatten(1) for q in products], 1)
 
 
-def derivative_along(
-    slope: Tensor, leaf: Tensor, v: Tensor, again: bool, several: bool = False
-) -> Tensor:
+def derivative_along(slope: Tensor, leaf: Tensor, v: Tensor, again: bool) -> Tensor:
     """The derivative of <slope, v> by leaf; of each of several v, where v has a row for each."""
     if not slope.requires_grad:  # slope is constant, as of a loss that is linear
-        shape = v.shape[: v.dim() - slope.dim()] + leaf.shape
-        return torch.zeros(shape, dtype=leaf.dtype, device=leaf.device)
+        return torch.zeros_like(leaf).expand(v.shape[: v.dim() - slope.dim()] + leaf.shape)
+    several = v.dim() > slope.dim()
     return torch.autograd.grad(
         slope, leaf, v, retain_graph=again, is_grads_batched=several, materialize_grads=True
     )[0]

@@ -234,20 +234,14 @@ class Objective:
             return vmap(self.batch_loss)(w, x, y)
         return self.loss(self.outputs(w, x), y)
 
-    def batch_hvp(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Hessian product of the mean loss on a batch, without decay.
-
-        v (p,), or (k, p) for k vectors that share the batch.
-        """
-        return hessian_of_pass(self, w, x, y)(v, False)
-
     def hvp_each(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """k vectors v (k, p), each times the Hessian of its own batch x (k, b, ...), y (k, b).
 
         Together by vmap; one at a time for convolutional nets, where vmap does not pay.
         """
         if self._convolutional:
-            return torch.stack([self.batch_hvp(w, *own) for own in zip(v, x, y, strict=True)])
+            batches = zip(v, x, y, strict=True)
+            return torch.stack([hessian_of_pass(self, w, x, y)(v, False) for v, x, y in batches])
         return hessians_of_batches(self, w, v, x, y)
 
     # ---- walking through the data ------------------------------------------------------------
