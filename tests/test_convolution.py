@@ -58,6 +58,62 @@ def test_what_is_not_ours_stays_as_it_is():
         assert torch.equal(ours, torch.conv2d(image, W, bias, **how))
 
 
+class Model(torch.nn.Module):
+    """A small convolutional network with something that PyTorch's own convolutions can do."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what, generator = what, torch.Generator().manual_seed(0)
+        how = {
+            "padding by name": {"padding": "same"},
+            "circular padding": {"padding": 1, "padding_mode": "circular"},
+            "groups and dilation": {"groups": 2, "dilation": 2},
+            "two strides": {"stride": (2, 1)},
+        }
+        self.first = torch.nn.Conv2d(2, 4, 2 if "name" in what else 3, **how.get(what, {}))
+        self.second = torch.nn.Conv2d(4, 3, 2)
+        self.register_buffer("blur", torch.rand(4, 1, 2, 2, generator=generator))
+        for q in self.parameters():
+            torch.nn.init.normal_(q, std=0.3, generator=generator)
+
+    def forward(self, x):
+        if self.what == "vmap":
+            return torch.vmap(self.outputs)(x[:, None])[:, 0]
+        if self.what == "autocast":
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.outputs(x).to(x)
+        if self.what == "its own gradient":
+            with torch.enable_grad():
+                x = x.requires_grad_()
+                energy = self.outputs(x).pow(2).sum()
+                return torch.autograd.grad(energy, x, create_graph=True)[0].mean((2, 3))
+        return self.outputs(x)
+
+    def outputs(self, x):
+        x = torch.tanh(self.first(x))
+        if self.what == "frozen weights":
+            x = torch.conv2d(x, self.blur.to(x), groups=4)
+        return self.second(x).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["padding by name", "circular padding", "groups and dilation", "two strides", "vmap",
+     "autocast", "its own gradient", "frozen weights"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_products_with_what_else_a_model_may_do(what, monkeypatch):
+    dtype = torch.float32 if what == "autocast" else torch.float64
+    model = Model(what).to(dtype)
+    F = Objective(model, normal(5, 2, 6, 6, seed=3).to(dtype), torch.tensor([0, 1, 0, 0, 1]))
+    w, v = F.initial(), normal(F.p, seed=4).to(dtype)
+    ours = F.hessian_at(w)(v), F.ggn_at(w)(v)
+    monkeypatch.setattr("unlearnlib.convolution.CONVOLUTIONS", ())
+    for own, plain in zip(ours, (F.hessian_at(w)(v), F.ggn_at(w)(v)), strict=True):
+        torch.testing.assert_close(own, plain, rtol=1e-9, atol=1e-12)
+        assert own.norm() > 1e-3
+
+
 class Count(TorchDispatchMode):
     """Convolutions and slopes of convolutions that are computed."""
 

@@ -1,10 +1,11 @@
 """Convolutions whose second derivatives cost no more than they must.
 
-The slopes of conv(x, W) along g, that of the loss by its output, are bilinear:
+x_bar and W_bar, the derivatives of <g, conv(x, W)> by x and by W, are bilinear:
 
     slopes(g, x, W) = (x_bar, W_bar)     x_bar linear in g and W, W_bar linear in g and x
 
-So the derivatives of s = <x_bar, X> + <W_bar, V> = <g, conv(X, W) + conv(x, V)> are
+So the derivatives of s = <x_bar, X> + <W_bar, V> = <g, conv(X, W) + conv(x, V)>, for any X and V in
+the shapes of x and W, are convolutions and slopes too:
 
     ds/dg = conv(X, W) + conv(x, V)     (ds/dx, ds/dW) = slopes(g, X, V)
 
@@ -14,7 +15,7 @@ kernel as large as the image.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -25,14 +26,13 @@ CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 
 
 class Convolutions(TorchFunctionMode):
-    """Inside, the convolutions of any model are these; transposed ones stay PyTorch's.
+    """Inside, the convolutions of any model are these.
 
-    fixed   x and W are constants to whoever differentiates the slopes, which leaves ds/dg.
+    fixed   x and W are constants to whoever differentiates the slopes, which leaves ds/dg. To be
+            set once the model has run: it may differentiate itself.
     """
 
-    def __init__(self, fixed: bool = False):
-        super().__init__()
-        self.fixed = fixed
+    fixed = False
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         chosen = partial(_convolve, self, function) if function in CONVOLUTIONS else function
@@ -40,10 +40,13 @@ class Convolutions(TorchFunctionMode):
 
 
 def _convolve(mode, plain, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    if isinstance(padding, str) or input.dim() != weight.dim():  # "same" pads one side; no batch
+    # Uneven padding, an image without a batch, and complex numbers are left to PyTorch.
+    ours = not isinstance(padding, str) and input.dim() == weight.dim() and not input.is_complex()
+    mixed = torch.is_autocast_enabled(input.device.type)
+    if not ours or mixed or torch._C._are_functorch_transforms_active():
         return plain(input, weight, bias, stride, padding, dilation, groups)
-    steps = [[q] if isinstance(q, int) else q for q in (stride, padding, dilation)]
-    y = Convolution.apply(input, weight, (*steps, False, [0], groups), mode.fixed)
+    steps = [list(q) if isinstance(q, tuple | list) else [q] for q in (stride, padding, dilation)]
+    y = Convolution.apply(input, weight, (*steps, False, [0], groups), mode)
     return y if bias is None else y + bias.view(-1, *[1] * (input.dim() - 2))
 
 
@@ -51,18 +54,18 @@ class Convolution(Function):
     """conv(x, W), for x (b, channels, ...) and W (outputs, channels / groups, ...)."""
 
     @staticmethod
-    def forward(ctx, x, W, how, fixed):
+    def forward(ctx, x, W, how, mode):
         ctx.save_for_backward(x, W)
-        ctx.how, ctx.fixed = how, fixed
+        ctx.how, ctx.mode = how, mode
         return torch.convolution(x, W, None, *how)
 
     @staticmethod
     def backward(ctx, g):
         x, W = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:2]
-        if not torch.is_grad_enabled():  # perhaps under vmap, which refuses Slopes
+        if not torch.is_grad_enabled():  # no graph is wanted, and vmap would refuse Slopes
             return *slopes(g, x, W, ctx.how, wanted), None, None
-        if ctx.fixed:
+        if ctx.mode.fixed:
             x, W = x.detach(), W.detach()
         return *Slopes.apply(g, x, W, ctx.how, wanted), None, None
 
@@ -82,7 +85,8 @@ class Slopes(Function):
         g, x, W = ctx.saved_tensors
         _, by_x, by_W = ctx.needs_input_grad[:3]
         terms = [(X, W)] * (X is not None) + [(x, V)] * (V is not None)
-        ds_dg = sum(torch.convolution(*term, None, *ctx.how) for term in terms) if terms else None
+        parts = [torch.convolution(*term, None, *ctx.how) for term in terms]
+        ds_dg = reduce(torch.add, parts) if parts else None
         wanted = (by_x and V is not None, by_W and X is not None)
         directions = (x if X is None else X, W if V is None else V)
         return ds_dg, *slopes(g, *directions, ctx.how, wanted), None, None
@@ -90,4 +94,6 @@ class Slopes(Function):
 
 def slopes(g: Tensor, x: Tensor, W: Tensor, how: tuple, wanted: tuple[bool, bool]):
     """(x_bar, W_bar), None where it is not wanted."""
+    if not any(wanted):
+        return None, None
     return torch.ops.aten.convolution_backward(g, x, W, None, *how, (*wanted, False))[:2]

@@ -79,8 +79,9 @@ def gauss_newton_of_pass(F: Objective, w: Tensor, x: Tensor, y: Tensor) -> Produ
     J v is the derivative of u -> J^T u, which is linear, so that one graph serves both.
     """
     leaf = w.detach().requires_grad_()
-    with Convolutions(fixed=True):
+    with Convolutions() as mode:
         outputs = F.outputs(leaf, x)
+    mode.fixed = True
     u = torch.zeros_like(outputs, requires_grad=True)
     (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True)
     at = outputs.detach().requires_grad_()

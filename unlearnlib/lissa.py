@@ -88,7 +88,8 @@ def lissa(
             if residual <= max(tol, gauge.floor):
                 status = CONVERGED if residual <= tol else NOISE_FLOOR
                 break
-            if gauge.mostly_noise(residual) and _stagnates([r for _, r in history]):
+            mostly_noise = gauge.noise**2 >= residual**2 / 2
+            if mostly_noise and _stagnates([r for _, r in history]):
                 status = NOISE_FLOOR
                 break
     means, shares = system.halves(x)
@@ -226,9 +227,6 @@ class _Gauge:
             standard_error = (spread.square().sum() / (GROUPS * (GROUPS - 1))).sqrt()
             self.floor = float(standard_error) * self.unseen
         return float((shares @ images - b).norm())
-
-    def mostly_noise(self, residual: float) -> bool:
-        return self.noise**2 >= residual**2 / 2
 
 
 def _stagnates(residuals: list[float]) -> bool:
