@@ -6,6 +6,7 @@ import curvlinops
 import numpy as np
 import pytest
 import torch
+from conftest import normal
 from torch import nn
 
 from unlearnlib import InputError, Objective, cross_entropy, projected_sgd, squared_error
@@ -256,3 +257,15 @@ def test_another_loss_keeps_samples_and_regulariser(softmax):
     decay = 0.15 * softmax.w.square().sum()
     assert negated.value(softmax.w) == pytest.approx(float(decay - data))
     assert F.only([1, 2]).value(softmax.w) == pytest.approx(float(decay + data))
+
+
+def test_weights_that_two_layers_share_count_once_and_serve_both():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3)).double()
+    model[2].weight = model[0].weight
+    F = Objective(model, normal(6, 3, seed=1), torch.tensor([0, 1, 2, 0, 1, 2]))
+    w, v = normal(F.p, seed=2), normal(2, F.p, seed=3)
+    assert F.p == 9 + 3 + 3
+    assert F.value(w) == pytest.approx(cross_entropy(F.module(w)(F.x), F.y).item())
+    x, y = F.batch(torch.arange(6).view(2, 3))
+    each = torch.stack([F.only(range(3)).hvp(w, v[0]), F.only(range(3, 6)).hvp(w, v[1])])
+    torch.testing.assert_close(F.hvp_each(w, v, x, y), each, rtol=1e-10, atol=1e-12)

@@ -98,16 +98,14 @@ def gauss_newton_of_pass(F: Objective, w: Tensor, x: Tensor, y: Tensor) -> Produ
 def hessians_of_batches(F: Objective, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """k vectors v (k, p), each times the Hessian at w of its own batch x (k, b, ...), y (k, b)."""
     # a leaf for each parameter tensor: windows on one flat leaf would be copied at every use
-    leaves = {
-        name: q.expand(len(v), *q.shape).requires_grad_()
-        for name, q in F.pieces(w.detach()).items()
-    }
-    losses = vmap(lambda pieces, x, y: F.loss(F.outputs_of(pieces, x), y))(leaves, x, y)
-    leaves = list(leaves.values())
-    slopes = torch.autograd.grad(losses.sum(), leaves, create_graph=True, materialize_grads=True)
-    sizes = [q[0].numel() for q in leaves]
-    vs = [z.reshape(q.shape) for z, q in zip(v.split(sizes, 1), leaves, strict=True)]
-    bends = [(slope, z) for slope, z in zip(slopes, vs, strict=True) if slope.requires_grad]
+    pieces = F.pieces(w.detach().expand(len(v), -1))
+    leaves = [q.requires_grad_() for q in pieces.values()]
+    outputs = vmap(F.outputs_of)(pieces, x)
+    # all batches are of one size, so the sum of their means is k times the mean over all samples
+    total = len(v) * F.loss(outputs.flatten(0, 1), y.flatten(0, 1))
+    slopes = torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True)
+    both = zip(slopes, F.pieces(v).values(), strict=True)
+    bends = [(slope, z) for slope, z in both if slope.requires_grad]
     if not bends:
         return torch.zeros_like(v)
     bent, along = zip(*bends, strict=True)

@@ -73,6 +73,7 @@ class Objective:
         checks.dropout(model)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._names = [name for name, _ in self.model.named_parameters()]
+        self._tied = len(self._names) < len([*self.model.named_parameters(remove_duplicate=False)])
         self._shapes = [q.shape for q in self.model.parameters()]
         self._sizes = [q.numel() for q in self.model.parameters()]
         require(bool(self._sizes), "The model has no parameters; give one that can be trained.")
@@ -104,8 +105,9 @@ class Objective:
         return torch.cat([q.reshape(-1) for q in self.model.parameters()])
 
     def pieces(self, w: Tensor) -> dict[str, Tensor]:
-        """Windows on w (p,), one for each named parameter, in its shape."""
-        windows = (q.view(s) for q, s in zip(w.split(self._sizes), self._shapes, strict=True))
+        """Windows on w, (p,) or (k, p), one for each named parameter, in its shape."""
+        split = zip(w.split(self._sizes, -1), self._shapes, strict=True)
+        windows = (q.reshape(*w.shape[:-1], *shape) for q, shape in split)
         return dict(zip(self._names, windows, strict=True))
 
     def module(self, w: Tensor) -> nn.Module:
@@ -226,7 +228,8 @@ class Objective:
 
     def outputs_of(self, pieces: dict[str, Tensor], x: Tensor) -> Tensor:
         """The model's outputs on a batch, for parameters by name."""
-        return functional_call(self.model, {**self.buffers, **pieces}, (x,))
+        given = {**self.buffers, **pieces}
+        return functional_call(self.model, given, (x,), tie_weights=self._tied)
 
     def batch_loss(self, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Mean loss on a batch. For k models, w (k, p), x (k, b, ...), y (k, b): shape (k,)."""
