@@ -75,7 +75,6 @@ def test_released_until_the_cap(mlp, released, row):
 
 
 def test_ours_to_the_residual(mlp, row):
-    torch.set_num_threads(2)
     check = residual(mlp.F, mlp.w, mlp.b, mlp.lam)
     job = lambda: ul.conjugate_gradient(mlp.F, mlp.w, mlp.b, lam=mlp.lam, tol=TOL)  # noqa: E731
     row(SOLVE, "conjugate gradient", job, reached=check)
@@ -116,7 +115,6 @@ def neumann_terms(mlp):
 
 @pytest.mark.parametrize("inverse", ["CG", "Neumann"])
 def test_curvlinops_to_the_residual(mlp, inverse, row):
-    torch.set_num_threads(2)
     check = residual(mlp.F, mlp.w, mlp.b, mlp.lam)
     steps = ul.conjugate_gradient(mlp.F, mlp.w, mlp.b, lam=mlp.lam, tol=TOL).steps
     terms, scale = neumann_terms(mlp)
@@ -128,7 +126,6 @@ def test_curvlinops_to_the_residual(mlp, inverse, row):
 
 def test_dense(mlp, row):
     """Form H from p/64 blocks of columns and solve by Cholesky: one block, and a quarter of p."""
-    torch.set_num_threads(2)
     p, few = mlp.F.p, mlp.F.p // 4
 
     def job():

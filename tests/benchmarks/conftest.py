@@ -5,6 +5,7 @@ is published are ratios of medians, and each row carries the accuracy that its c
 """
 
 import os
+from statistics import median
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ import unlearnlib as ul
 from unlearnlib.lab import profiles
 from unlearnlib.lab.contenders import as_trained
 from unlearnlib.lab.experiments import Experiment, generator
+from unlearnlib.lab.timing import seconds_of
 
 PROFILE = os.environ.get("UNLEARNLIB_PROFILE", "laptop")
 PAIRS = ("mlp_mnist", "allcnn_cifar10", "resnet18_svhn")
@@ -44,11 +46,20 @@ def system(profile):
 
 @pytest.fixture
 def row(benchmark):
-    """row(task, contender, job, reached=...): the median of `rounds`, with what was reached."""
+    """row(task, contender, job, reached=...): the median of `rounds`, with what was reached.
 
-    def timed(task, contender, job, *, rounds=5, reached=None, **facts):
-        benchmark.group = task
-        found = benchmark.pedantic(job, rounds=rounds, warmup_rounds=int(rounds > 1))
+    `beside` is timed before each round, and the ratio is to that: a machine's pace drifts.
+    """
+
+    def timed(task, contender, job, *, rounds=5, reached=None, beside=None, **facts):
+        def in_turn():
+            if beside:
+                turns.append(seconds_of(beside, 1))
+
+        benchmark.group, turns = task, []
+        warm = int(rounds > 1)
+        found = benchmark.pedantic(job, setup=in_turn, rounds=rounds, warmup_rounds=warm)
+        facts |= {"beside": median(turns[warm:])} if beside else {}
         facts |= reached(found) if reached else {}
         facts |= {"steps": found.steps} if isinstance(found, ul.Solution) else {}
         threads = torch.get_num_threads()

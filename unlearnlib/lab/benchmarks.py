@@ -48,6 +48,7 @@ def rows(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     seconds   the median of `rounds`; or what the contender worked out itself, as for a time that
               is extrapolated
+    beside    that of the reference in turn with these rounds, which then is what counts
     """
     found = [_row(benchmark) for benchmark in benchmarks]
     tasks = list(dict.fromkeys(row["task"] for row in found))
@@ -55,7 +56,8 @@ def rows(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     reference = {row["task"]: row["seconds"] for row in found if row.pop("against")}
     for row in found:
         known = row["task"] in reference and "exponent" not in row and "times" not in row
-        row["times faster"] = reference[row["task"]] / row["seconds"] if known else None
+        beside = row.get("beside", reference.get(row["task"]))
+        row["times faster"] = beside / row["seconds"] if known else None
     return found
 
 
@@ -73,7 +75,7 @@ def at_scale(timings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     own = {row["contender"]: row for row in timings if row["task"] == RESNET}
     gradient = own["gradient"]
     rate = gradient["flop"] * BATCH / gradient["seconds"]
-    product = own["Hessian, fresh"]["seconds"] / gradient["seconds"]
+    product = 1 / own["Hessian, fresh"]["times faster"]
     terms = {"flop a second": rate, "gradients a product": product}
     return [scale.request(count, rate, product) | terms for count in PROCESSES]
 
