@@ -93,13 +93,15 @@ class Model(torch.nn.Module):
         x = torch.tanh(self.first(x))
         if self.what == "frozen weights":
             x = torch.conv2d(x, self.blur.to(x), groups=4)
+        if self.what == "complex numbers":
+            x = torch.conv2d(torch.fft.fft2(x), self.blur + 1j * self.blur, groups=4).imag
         return self.second(x).mean((2, 3))
 
 
 @pytest.mark.parametrize(
     "what",
     ["padding by name", "circular padding", "groups and dilation", "two strides", "vmap",
-     "autocast", "its own gradient", "frozen weights"],
+     "autocast", "its own gradient", "frozen weights", "complex numbers"],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_products_with_what_else_a_model_may_do(what, monkeypatch):

@@ -113,13 +113,13 @@ def hessians_of_batches(F: Objective, w: Tensor, v: Tensor, x: Tensor, y: Tensor
     return torch.cat([q.flatten(1) for q in products], 1)
 
 
-def derivative_along(slope: Tensor, leaf: Tensor, v: Tensor, again: bool) -> Tensor:
-    """The derivative of <slope, v> by leaf; of each of several v, where v has a row for each."""
-    if not slope.requires_grad:  # slope is constant, as of a loss that is linear
-        return torch.zeros_like(leaf).expand(v.shape[: v.dim() - slope.dim()] + leaf.shape)
-    several = v.dim() > slope.dim()
+def derivative_along(value: Tensor, leaf: Tensor, v: Tensor, again: bool) -> Tensor:
+    """The derivative of <value, v> by leaf; of each of several v, where v has a row for each."""
+    if not value.requires_grad:  # it is constant, as the slope of a linear loss
+        return torch.zeros_like(leaf).expand(v.shape[: v.dim() - value.dim()] + leaf.shape)
+    several = v.dim() > value.dim()
     return torch.autograd.grad(
-        slope, leaf, v, retain_graph=again, is_grads_batched=several, materialize_grads=True
+        value, leaf, v, retain_graph=again, is_grads_batched=several, materialize_grads=True
     )[0]
 
 

@@ -107,7 +107,7 @@ class Objective:
     def pieces(self, w: Tensor) -> dict[str, Tensor]:
         """Windows on w, (p,) or (k, p), one for each named parameter, in its shape."""
         split = zip(w.split(self._sizes, -1), self._shapes, strict=True)
-        windows = (q.reshape(*w.shape[:-1], *shape) for q, shape in split)
+        windows = (q.view(*w.shape[:-1], *shape) for q, shape in split)
         return dict(zip(self._names, windows, strict=True))
 
     def module(self, w: Tensor) -> nn.Module:
