@@ -205,6 +205,11 @@ def test_rates_refute_randomised_response_no_more_often_than_they_say():
         (lambda: realised_epsilon(1.0, -1.0, DELTA), "sigma is -1.0.*>= 0"),
         (lambda: realised_epsilon(0.0, 1.0, 1.0), r"delta is 1.0.*\(0, 1\)"),
         (lambda: canary_audit(11, 10, delta=DELTA), "11 of 10 .*0 <= right"),
+        (lambda: canary_audit(50.5, 100, delta=DELTA), "right is 50.5; .*a whole number"),
+        (lambda: canary_audit(0.7, 100, delta=DELTA), "right is 0.7; .*a whole number"),
+        (lambda: canary_audit(True, 1, delta=DELTA), "right is True; .*a whole number"),
+        (lambda: canary_audit(9, 10.0, delta=DELTA), "canaries is 10.0; .*a whole number"),
+        (lambda: canary_audit(-1, 10, delta=DELTA), "right is -1; it must be at least 0"),
         (lambda: canary_audit(0, 0, delta=DELTA), "at least one canary"),
         (lambda: canary_audit(9, 10, delta=0.05), r"delta is 0.05; at level 0.95.*\[0, 0.05\)"),
         (lambda: canary_audit(9, 10, delta=DELTA, level=1.0), "level is 1.0.*0.95"),
@@ -212,6 +217,12 @@ def test_rates_refute_randomised_response_no_more_often_than_they_say():
         (lambda: shadow_audit([0.0] * 3, [0.0] * 9, delta=DELTA), "3 models; give at least 4"),
         (lambda: shadow_audit([math.inf] * 4, [0.0] * 4, delta=DELTA), "forgotten .*4 scores"),
         (lambda: rates_audit(1, 1, 2, 1, delta=DELTA), "alarms are 2 of 1"),
+        (lambda: rates_audit(0.5, 1, 0, 1, delta=DELTA), "hits is 0.5; .*a whole number"),
+        (lambda: rates_audit(1, 1, 0, math.nan, delta=DELTA), "negatives is nan; .*whole"),
+        (lambda: clopper_pearson(0.3, 1, 0.95), "count is 0.3; .*a whole number"),
+        (lambda: clopper_pearson(2, 1, 0.95), "count is 2 of total = 1"),
+        (lambda: clopper_pearson(0, 0, 0.95), "total is 0; it must be at least 1"),
+        (lambda: clopper_pearson(0, 1, 1.0), "level is 1.0"),
         (lambda: rates_audit(1, 1, 0, 1, delta=-0.1), "delta is -0.1"),
         (lambda: rates_audit(1, 1, 0, 1, delta=0.0, level=0.0), "level is 0.0"),
     ],
@@ -241,6 +252,12 @@ def test_a_conditional_claim_takes_its_assumption_with_it():
 def test_a_void_certificate_claims_nothing_to_confront():
     with pytest.raises(InputError, match="holds is 'void'"):
         audit.confront(2.0, FOUND, holds="void", rests_on="M = 1")
+
+
+@pytest.mark.parametrize("claimed", [math.nan, -1.0])
+def test_a_claim_that_is_no_epsilon_is_refused(claimed):
+    with pytest.raises(InputError, match=f"claimed is {claimed}; .*at least 0"):
+        audit.confront(claimed, FOUND, holds="proved", rests_on="the ball")
 
 
 def test_a_proved_claim_that_is_refuted_is_an_error():

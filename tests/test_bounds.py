@@ -224,7 +224,7 @@ def test_unprojected_sequence_grows_as_its_recursion_says():
     assert all(later > earlier for earlier, later in zip(found, found[1:], strict=False))
 
 
-@pytest.mark.parametrize("lam", [1.0, 2.0, math.nan])
+@pytest.mark.parametrize("lam", [1.0, 2.0])
 def test_damping_that_does_not_lift_lam_min_is_refused_with_the_remedy(lam):
     with pytest.raises(InputError, match=rf"lam = {lam:g} .*lam_min = -2 .*lam > 2"):
         bounds.newton_bound(1, 1, lam, -2)
@@ -247,3 +247,67 @@ def test_rho_outside_0_1_is_refused(rho):
 def test_lissa_steps_refuses_a_B_that_bounds_nothing(B):
     with pytest.raises(InputError, match=f"B = {B}"):
         bounds.lissa_steps(B, 1.0, 0.0)
+
+
+KNOWN = dict(C=1, M=1, lam=1, lam_min=0, G=0)
+SOLVED = dict(C=1, lam=1, lam_min=0, L=1, tol=0.1, G=0)
+LISSA = dict(**KNOWN, L=1, dim=10, rho=0.1)
+STABLE = dict(n=10, n_u=9, sample_gradient=1, mu=1, G=0)
+CALLS = {
+    "trivial_bound": dict(C=0),
+    "gradient_bound": dict(C=0, L=0, G=0),
+    "newton_bound": KNOWN,
+    "local_newton_bound": dict(r=0, M=0, lam=1, lam_min=0, G=0),
+    "solver_bound": SOLVED,
+    "lissa_bound": LISSA | dict(gradient=0),
+    "sequential_bounds": dict(requests=1, **KNOWN),
+    "stability_bound": STABLE,
+    "strong_convexity_bound": dict(gradient=0, mu=1, G=0),
+}
+NONNEGATIVE = ("C", "M", "L", "G", "r", "tol", "gradient", "sample_gradient")
+COUNTS = ("dim", "requests", "n", "n_u")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_constant_that_is_nan_or_negative_is_refused_by_name(name):
+    call, known = getattr(bounds, name), CALLS[name]
+    call(**known)
+    for key in known.keys() & set(NONNEGATIVE):
+        for bad in (-1e-9, math.nan):
+            with pytest.raises(InputError, match=rf"\b(r|{key}) is -?\S+; .* at least 0\."):
+                call(**known | {key: bad})
+    for key in known.keys() & {"lam", "lam_min", "mu"}:
+        for bad in (math.nan, math.inf):
+            with pytest.raises(InputError, match=f"{key} is {bad}; .* finite"):
+                call(**known | {key: bad})
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_count_that_is_none_is_refused_by_name(name):
+    call, known = getattr(bounds, name), CALLS[name]
+    for key in known.keys() & set(COUNTS):
+        for bad in (-1, 2.5, 3.0, True, math.nan):
+            with pytest.raises(InputError, match=f"{key} is {bad}; .* a whole number"):
+                call(**known | {key: bad})
+        call(**known | {key: np.int64(known[key])})
+
+
+def test_stability_needs_a_sample_that_is_retained():
+    with pytest.raises(InputError, match="n_u is 10 of n = 10 samples; at least one"):
+        bounds.stability_bound(**STABLE | dict(n_u=10))
+
+
+@pytest.mark.parametrize(("scale", "steps"), [(0, 1), (-1, 1), (math.inf, 1), (1, -1), (1, 0.5)])
+def test_a_filter_of_no_recursion_is_refused(scale, steps):
+    with pytest.raises(InputError, match=f"(scale is {scale}|steps is {steps}); it must be"):
+        bounds.lissa_filter(1.0, scale, steps)
+
+
+def test_no_number_of_steps_is_enough_for_an_unknown_lam_min():
+    with pytest.raises(InputError, match="a known lam_min"):
+        bounds.lissa_steps(1.0, 1.0, -math.inf)
+
+
+def test_a_bound_too_large_for_a_float_is_infinite():
+    assert bounds.sequential_bounds(12, 20, 1, 0.01, 0, projected=False)[-1] == math.inf
+    assert bounds.gradient_bound(0, math.inf) == math.inf

@@ -127,6 +127,7 @@ def test_a_flat_direction_is_refused_with_a_lam_that_works(softmax, vectors):
         (dict(lam=-0.1), "lam is -0.1; the damping must be a finite number >= 0"),
         (dict(lam=float("nan")), "lam is nan"),
         (dict(tol=0.0), "tol is 0.0; .* must be > 0"),
+        (dict(max_steps=2.5), "max_steps is 2.5; .*a whole number"),
         (dict(max_steps=0), "max_steps is 0; it must be at least 1"),
         (dict(b=torch.zeros(14).double()), r"b has shape \(14,\); .* 15 parameters"),
         (dict(b=torch.ones(2, 15).double()), r"b has shape \(2, 15\)"),

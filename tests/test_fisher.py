@@ -1,5 +1,7 @@
 """The Fisher diagonal against per-sample gradients one by one, and the noise that it shapes."""
 
+import math
+
 import pytest
 import torch
 
@@ -81,5 +83,10 @@ def test_what_has_no_likelihood_or_no_curvature_is_refused(quadratic, softmax):
     softmax.x[:, 0] = 0.0  # no sample sees the first input
     with pytest.raises(InputError, match="weight_decay > 0"):
         fisher_forgetting(softmax.objective(), softmax.w, [0], alpha=1.0, C=1.0)
-    with pytest.raises(InputError, match="alpha is -1"):
-        fisher_forgetting(softmax.objective(weight_decay=1), softmax.w, [0], alpha=-1, C=1.0)
+    for bad in (-1, math.nan, math.inf):
+        with pytest.raises(InputError, match=f"alpha is {bad}"):
+            fisher_forgetting(softmax.objective(weight_decay=1), softmax.w, [0], alpha=bad, C=1.0)
+    with pytest.raises(InputError, match="C is nan"):
+        fisher_forgetting(softmax.objective(weight_decay=1), softmax.w, [0], alpha=1, C=math.nan)
+    with pytest.raises(InputError, match="samples is 0.5; .*a whole number"):
+        fisher_diagonal(softmax.objective(), softmax.w, samples=0.5)

@@ -1,5 +1,7 @@
 """CODEC by its definition, FOCI on known Markov blankets, and the step on a block."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,15 @@ def test_selection_follows_the_generator(mlp, rng):
     F = mlp.objective(weight_decay=0.1)
     once, again = (lcodec(F, mlp.w, FORGET, lam=5.0, C=9.0, generator=rng(3)) for _ in range(2))
     assert torch.equal(once, again) and not torch.equal(once, mlp.w)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [(dict(lam=-1.0), "lam is -1.0"), (dict(C=0.0), "C is 0.0"), (dict(noise=math.nan), "noise is"),
+     (dict(max_units=0), "max_units is 0"), (dict(max_steps=2.5), "max_steps is 2.5"),
+     (dict(perturbations=True), "perturbations is True; .*a whole number")],
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused_before_any_work(mlp, monkeypatch, wrong, message):
+    monkeypatch.setattr("unlearnlib.evaluation.lcodec.perturbed", None)
+    with pytest.raises(InputError, match=message):
+        lcodec(mlp.objective(), mlp.w, FORGET, **dict(lam=5.0, C=9.0) | wrong)

@@ -490,6 +490,10 @@ def test_requests_and_noise_that_are_too_large_or_small(F):
         sekhari.sensitivity(51, **known)
     with pytest.raises(ul.InputError, match="sigma = 1e-05 .*larger sigma or train"):
         sekhari.deletion_capacity(1e-5, G=1e-3, **known, **BUDGET)
+    with pytest.raises(ul.InputError, match="m is 0.5; .*a whole number"):
+        sekhari.sensitivity(0.5, **known)
+    with pytest.raises(ul.InputError, match="n is 60.5; .*a whole number"):
+        neel.drift(1, n=60.5, mu=MU, L=1.0)
     for bad in (-1.0, math.nan):
         with pytest.raises(ul.InputError, match=f"G is {bad}"):
             sekhari.sensitivity(1, G=bad, **known)

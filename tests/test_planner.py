@@ -34,10 +34,13 @@ def test_a_plans_noise_affords_its_requests_and_no_more(k):
 def test_no_request_can_be_answered_without_noise():
     with pytest.raises(ul.InputError, match="without noise"):
         ul.affordable(0.0, 1.0, 1.0, 1e-5)
+    with pytest.raises(ul.InputError, match="sigma is inf; give a finite one"):
+        ul.affordable(math.inf, 1.0, 1.0, 1e-5)
 
 
 def test_what_cannot_be_planned_is_refused():
-    with pytest.raises(ul.InputError, match="requests is 0"):
-        ul.plan(0, 1.0, 1.0, 1e-5)
+    for bad in (0, 3.0, True, math.nan):
+        with pytest.raises(ul.InputError, match=f"requests is {bad}; .*a whole number"):
+            ul.plan(bad, 1.0, 1.0, 1e-5)
     with pytest.raises(ul.InputError, match="choose from 'all', 'last'"):
         ul.plan(1, 1.0, 1.0, 1e-5, seen="some")

@@ -88,6 +88,7 @@ def test_a_gradient_below_rounding_is_refused(softmax):
 
 @pytest.mark.parametrize(("wrong", "said"), [({"gradient": 0.0}, "gradient is 0.0; .*> 0"),
                                              ({"gradient": 1.0, "max_steps": 0}, "max_steps is 0"),
+                                             ({"gradient": 1.0, "max_steps": 9.5}, "is 9.5; "),
                                              ])  # fmt: skip
 def test_arguments_out_of_range_are_refused(softmax, wrong, said):
     with pytest.raises(ul.InputError, match=said):

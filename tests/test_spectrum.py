@@ -116,6 +116,13 @@ def test_a_quadratic_has_no_hessian_lipschitz_constant_to_speak_of(quadratic, ve
     assert hessian_lipschitz(F, quadratic.w, u, 0.5, generator=rng()) < 1e-12
 
 
+def test_power_iteration_without_a_step_is_refused(mlp):
+    with pytest.raises(InputError, match="iterations is 0; .*at least 1"):
+        gradient_lipschitz(mlp.objective(), mlp.w, iterations=0)
+    with pytest.raises(InputError, match="batches is 0.5; .*a whole number"):
+        minibatch_curvature(mlp.objective(), mlp.w, 1, batches=0.5)
+
+
 @pytest.mark.parametrize(("distance", "length"), [(0.0, 1.0), (-1.0, 1.0), (0.1, 0.0)])
 def test_a_change_along_nothing_is_refused(mlp, distance, length):
     direction = torch.full_like(mlp.w, length)

@@ -6,7 +6,8 @@ lam   damping, the paper's local convex coefficient; lam_min the smallest Hessia
 G     bound on ||grad F_r|| at the retrained model (0 where it is stationary)
 dim   number of parameters; rho probability that LiSSA's concentration fails
 
-All bounds are on a distance ||estimate - retrained|| in parameter space and may be infinite.
+All bounds are on a distance ||estimate - retrained|| in parameter space and may be infinite: a
+constant that is unknown is math.inf, and lam_min -math.inf.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .errors import require
+from .errors import require, require_at_least, require_counts
 
 
 def trivial_bound(C: float) -> float:
     """2C: any two points of the ball. What is known without any update."""
+    require_at_least(0, C=C)
     return 2 * C
 
 
@@ -30,7 +32,7 @@ def newton_bound(C: float, M: float, lam: float, lam_min: float, G: float = 0.0)
     Proved from ||w* - retrained|| <= 2C alone. The paper asks lam > ||H||; lam > -lam_min is all
     that the proof uses and all that is asked here. Below 2C only if lam_min > MC, whatever lam.
     """
-    return local_newton_bound(2 * C, M, lam, lam_min, G)
+    return local_newton_bound(trivial_bound(C), M, lam, lam_min, G)
 
 
 def local_newton_bound(r: float, M: float, lam: float, lam_min: float, G: float = 0.0) -> float:
@@ -38,15 +40,17 @@ def local_newton_bound(r: float, M: float, lam: float, lam_min: float, G: float 
 
     Below r, and so a gain over doing nothing, only if lam_min > M r / 2 (with G = 0).
     """
+    require_at_least(0, r=r, M=M, G=G)
     _check_damping(lam, lam_min)
-    if math.inf in (r, M, G, -lam_min):
+    if math.inf in (r, M, G, -lam_min) or r > 1e150:  # whose square is beyond floats
         return math.inf
     return (M * r**2 / 2 + abs(lam) * r + G) / (lam + lam_min)
 
 
 def gradient_bound(C: float, L: float, G: float = 0.0) -> float:
     """||grad F_r(w*)|| <= 2LC + G, the size of the right-hand side that a solver is given."""
-    return 2 * L * C + G
+    require_at_least(0, C=C, L=L, G=G)
+    return math.inf if math.inf in (C, L, G) else 2 * L * C + G
 
 
 def solver_bound(
@@ -57,10 +61,12 @@ def solver_bound(
     Ours. It takes the place of Theorem 3.6's concentration term where the residual of the linear
     system is measured on the whole retained set: no rho, no condition on the steps.
     """
+    require_at_least(0, tol=tol)
     _check_damping(lam, lam_min)
-    if math.inf in (C, L, G, -lam_min):
+    gradient = gradient_bound(C, L, G)
+    if math.inf in (gradient, tol, -lam_min):
         return math.inf
-    return tol * gradient_bound(C, L, G) / (lam + lam_min)
+    return tol * gradient / (lam + lam_min)
 
 
 def lissa_bound(
@@ -81,11 +87,14 @@ def lissa_bound(
     terms and the proposition's number are inferred from restatements of the paper.
     """
     require(0 < rho < 1, f"rho is {rho}; the failure probability must be in (0, 1).")
-    newton = newton_bound(C, M, lam, lam_min, G)
+    require_counts(dim=dim)
+    newton, worst = newton_bound(C, M, lam, lam_min, G), gradient_bound(C, L, G)
+    gradient = worst if gradient is None else gradient
+    require_at_least(0, gradient=gradient)
     if math.inf in (newton, L):
         return math.inf
     concentration = 16 * math.sqrt(math.log(dim / rho)) / (lam + lam_min) + 1 / 16
-    return newton + concentration * (gradient_bound(C, L, G) if gradient is None else gradient)
+    return newton + concentration * gradient
 
 
 def lissa_steps(B: float, lam: float, lam_min: float) -> int:
@@ -99,9 +108,9 @@ def lissa_steps(B: float, lam: float, lam_min: float) -> int:
     _check_damping(lam, lam_min)
     least = lam + lam_min
     require(
-        least <= B < math.inf,
+        0 < least <= B < math.inf,
         f"B = {B:g} and lam + lam_min = {least:g}; B bounds a norm that is at least as large, "
-        "so give a finite number no smaller.",
+        "so give a finite number no smaller (and a known lam_min).",
     )
     kappa = B / least
     return max(1, math.ceil(kappa * max(2 * math.log(4 * kappa), math.log(16 / least))))
@@ -113,6 +122,8 @@ def lissa_filter(eigenvalue: ArrayLike, scale: float, steps: int) -> np.ndarray:
     Tends to 1/a for 0 < a < 2 scale and is (steps+1)/scale at a = 0: a finite run acts like extra
     damping of scale/(steps+1). Any shape.
     """
+    require(0 < scale < math.inf, f"scale is {scale}; it must be a finite number > 0.")
+    require_counts(0, steps=steps)
     a = np.asarray(eigenvalue, dtype=float)
     small = np.abs(a) < 0.5 * scale
     # expm1/log1p keep the digits that 1 - (1 - a/scale)^(steps+1) loses for small a
@@ -139,6 +150,7 @@ def sequential_bounds(
     worst and the bound grows: the paper's flat line does not follow. lam_min must hold at every
     estimate.
     """
+    require_counts(requests=requests)
     if projected:
         return [min(newton_bound(C, M, lam, lam_min, G), trivial_bound(C))] * requests
     bounds, last = [], 0.0
@@ -155,7 +167,10 @@ def stability_bound(n: int, n_u: int, sample_gradient: float, mu: float, G: floa
     objectives; grad F_r - grad F is n_u/n times the mean gradient of retained less that of
     forgotten samples.
     """
-    require(mu > 0, f"mu is {mu:g}; without strong convexity (mu > 0) there is no such bound.")
+    require_counts(0, n=n, n_u=n_u)
+    require(n_u < n, f"n_u is {n_u} of n = {n} samples; at least one must be retained.")
+    require_at_least(0, sample_gradient=sample_gradient, G=G)
+    _check_mu(mu)
     return (2 * n_u * sample_gradient / n + 2 * G) / mu
 
 
@@ -165,15 +180,20 @@ def strong_convexity_bound(gradient: float, mu: float, G: float = 0.0) -> float:
     Ours, and elementary: mu ||a - b|| <= ||grad F_r(a) - grad F_r(b)||. It asks neither how the
     estimate was found nor what was forgotten.
     """
-    require(mu > 0, f"mu is {mu:g}; without strong convexity (mu > 0) there is no such bound.")
+    require_at_least(0, gradient=gradient, G=G)
+    _check_mu(mu)
     return (gradient + G) / mu
 
 
+def _check_mu(mu: float) -> None:
+    require(0 < mu < math.inf, f"mu is {mu:g}; the bound needs strong convexity, a finite mu > 0.")
+
+
 def _check_damping(lam: float, lam_min: float) -> None:
-    if lam_min == -math.inf:
-        return
+    require(math.isfinite(lam), f"lam is {lam}; give a finite number.")
+    require(lam_min < math.inf, f"lam_min is {lam_min}; give a finite number, or -math.inf.")
     require(
-        lam + lam_min > 0,
+        lam_min == -math.inf or lam + lam_min > 0,
         f"lam = {lam:g} does not lift lam_min = {lam_min:g} above zero: H + lam I may be singular "
         f"or indefinite. Take lam > {-lam_min:g}.",
     )

@@ -1,5 +1,7 @@
 """What can go wrong, by name. Every message gives the value, the limit and the remedy."""
 
+from numbers import Integral
+
 
 class UnlearnError(ValueError):
     """Anything this package refuses; catch it to catch all of the below."""
@@ -35,10 +37,20 @@ def require(holds: bool, message: str, error: type[UnlearnError] = InputError) -
         raise error(message)
 
 
-def require_counts(**counts: int) -> None:
-    """Refuse a named count below 1."""
+def require_counts(least: int = 1, /, **counts: int) -> None:
+    """Refuse a named count that is no int of Python or numpy, or is below `least`."""
     for name, count in counts.items():
-        require(count >= 1, f"{name} is {count}; it must be at least 1.")
+        # 3.0 is refused too: where a share or a mean is taken for a count, some are whole
+        require(
+            isinstance(count, Integral) and not isinstance(count, bool) and count >= least,
+            f"{name} is {count!r}; it must be at least {least} and a whole number, such as int(n).",
+        )
+
+
+def require_at_least(least: float, /, **values: float) -> None:
+    """Refuse a named number below `least`, or NaN; infinity passes."""
+    for name, value in values.items():
+        require(value >= least, f"{name} is {value}; give a number of at least {least:g}.")
 
 
 def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

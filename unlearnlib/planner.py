@@ -48,6 +48,6 @@ def plan(
 
 def affordable(sigma: float, sensitivity: float, epsilon: float, delta: float) -> int:
     """How many releases with this noise stay within (epsilon, delta) together; 0 if none does."""
-    require(sigma > 0, f"sigma is {sigma}; without noise no request can be answered.")
+    require(0 < sigma < math.inf, f"sigma is {sigma}; give a finite one; without noise none is.")
     single = gaussian_sigma(sensitivity, epsilon, delta)
     return math.floor((sigma / single) ** 2 * (1 + 1e-9))  # a plan's own sigma affords its requests

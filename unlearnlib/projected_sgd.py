@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import batchnorm, checks
-from .errors import DivergenceError, require, require_choice, require_counts
+from .errors import DivergenceError, require, require_at_least, require_choice, require_counts
 from .objective import Objective
 from .progress import bar
 
@@ -88,6 +88,7 @@ def projected_sgd(
     """
     _check(F, w0, C, lr, momentum, rows)
     require_counts(epochs=epochs, batch_size=batch_size)
+    require_at_least(0, until_gradient=0 if until_gradient is None else until_gradient)
     require_choice("optimizer", optimizer, OPTIMIZERS)
     require(
         optimizer == "sgd" or momentum == 0,
@@ -224,7 +225,7 @@ def _check(
 ) -> None:
     F.check(w0, "w0")
     checks.radius(C)
-    require(lr > 0, f"lr is {lr}; it must be > 0.")
+    require(0 < lr < math.inf, f"lr is {lr}; it must be > 0 and finite.")
     require(0 <= momentum < 1, f"momentum is {momentum}; it must be in [0, 1).")
     if rows is None:
         return

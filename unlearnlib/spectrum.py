@@ -14,7 +14,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from .errors import require
+from .errors import require, require_counts
 from .objective import Objective
 
 DENSE_BELOW = 64
@@ -68,6 +68,7 @@ def minibatch_curvature(
     Shape (batches,), from below (power iteration). Minibatches curve far more than the full set;
     it is theirs that LiSSA's scale must exceed.
     """
+    require_counts(batch_size=batch_size, batches=batches, iterations=iterations)
     x, y = F.batch(F.draw((batches, batch_size), generator))
     v = torch.randn(batches, F.p, generator=generator).to(w)
     norms = v.norm(dim=1, keepdim=True)
@@ -127,6 +128,7 @@ def _spectral_norm(
     iterations: int,
     generator: torch.Generator | None,
 ) -> float:
+    require_counts(iterations=iterations)
     v = torch.randn(w.shape, generator=generator).to(w)
     norm = v.norm()
     for _ in range(iterations):

@@ -22,7 +22,7 @@ from scipy.special import betaincinv, logsumexp
 from scipy.stats import binom
 
 from ..certificate import CONDITIONAL, PROVED
-from ..errors import UnlearnError, require, require_choice
+from ..errors import UnlearnError, require, require_at_least, require_choice, require_counts
 from ..noise import check_delta, gaussian_epsilon
 
 LEVEL = 0.95
@@ -60,6 +60,7 @@ def confront(claimed: float, found: Audit, *, holds: str, rests_on: str) -> str:
     twenty that errs by chance. That raises Refuted; audit again with another seed, then look.
     """
     require_choice("holds", holds, (PROVED, CONDITIONAL))
+    require_at_least(0, claimed=claimed)
     if found.bound > claimed:
         refuted = f"refutes {rests_on}: epsilon >= {found.bound:.3g}, {claimed:.3g} claimed"
         require(
@@ -127,6 +128,7 @@ def canary_audit(right: int, canaries: int, *, delta: float, level: float = LEVE
     Raises InputError for counts out of range, or a delta of 1 - level or more.
     """
     _check_level(level)
+    require_counts(0, right=right, canaries=canaries)
     require(
         canaries >= 1 and 0 <= right <= canaries,
         f"{right} of {canaries} guesses are right; give at least one canary and 0 <= right <= all.",
@@ -183,6 +185,7 @@ def rates_audit(
     """
     _check_level(level)
     require(0 <= delta < 1, f"delta is {delta}; it must be in [0, 1).")
+    require_counts(0, hits=hits, positives=positives, alarms=alarms, negatives=negatives)
     for count, total, what in ((hits, positives, "hits"), (alarms, negatives, "alarms")):
         require(
             total >= 1 and 0 <= count <= total,
@@ -200,6 +203,10 @@ def rates_audit(
 
 def clopper_pearson(count: int, total: int, level: float) -> tuple[float, float]:
     """Limits of a proportion, each missed with probability (1 - level)/2 at most."""
+    _check_level(level)
+    require_counts(total=total)
+    require_counts(0, count=count)
+    require(count <= total, f"count is {count} of total = {total}; it can be no more than all.")
     each = (1 - level) / 2
     low = betaincinv(count, total - count + 1, each) if count > 0 else 0.0
     high = betaincinv(count + 1, total - count, 1 - each) if count < total else 1.0

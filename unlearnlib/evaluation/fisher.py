@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from ..checks import Indices
+from ..checks import Indices, radius
 from ..errors import require, require_counts
 from ..objective import Objective, cross_entropy
 from ..projected_sgd import project
@@ -33,7 +35,8 @@ def fisher_forgetting(
     inputs and gives the last layer more. We add the weight decay, the regulariser's part of the
     same curvature, so that nothing needs clipping, and treat all weights alike.
     """
-    require(alpha >= 0, f"alpha is {alpha}; the size of the noise must be >= 0.")
+    require(0 <= alpha < math.inf, f"alpha is {alpha}; the noise's size must be >= 0 and finite.")
+    radius(C)
     F_r = F.without(forget)
     curvature = fisher_diagonal(F_r, w, samples=samples, generator=generator) + F.weight_decay
     smallest = float(curvature.min())

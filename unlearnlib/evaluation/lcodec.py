@@ -11,6 +11,7 @@ step. What the L adds to CODEC (a randomisation) appears nowhere in that code, s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from ..cg import conjugate_gradient
-from ..checks import Indices
+from ..checks import Indices, radius
 from ..errors import require, require_counts
 from ..linearised import KEPT_BYTES
 from ..objective import Objective
@@ -50,6 +51,10 @@ def lcodec(
     exact one, on `hessian_on` (default: all retained samples), by conjugate gradient to a residual
     of 0.01 or `max_steps`. Their noise assumes strong convexity and is left out: no certificate.
     """
+    require_counts(perturbations=perturbations, max_units=max_units, max_steps=max_steps)
+    require(0 <= lam < math.inf, f"lam is {lam}; the damping must be a finite number >= 0.")
+    require(0 <= noise < math.inf, f"noise is {noise}; it must be a finite number >= 0.")
+    radius(C)
     F_u, F_r = F.only(forget), F.without(forget)
     activations, losses = perturbed(F_u, w, perturbations, noise, generator)
     selected = foci(losses, activations, max_units, generator)
@@ -112,6 +117,7 @@ def foci(
     would return nothing. Columns are standardised first, as those advise and that code does not;
     constant ones are no candidates.
     """
+    require_counts(most=most)
     spread = candidates.std(0)
     require(
         bool((spread > 0).any()),

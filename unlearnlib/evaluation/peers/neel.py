@@ -41,7 +41,8 @@ def drift(m: int, *, n: int, mu: float, L: float) -> float:
     is at most 2 L m/n, and F_r is mu-strongly convex. L bounds the gradient of each sample's loss
     at w; the regulariser cancels, so L may count it, as published, or leave it out.
     """
-    convex.positive(mu=mu, L=L, n=n, m=m)
+    convex.positive(mu=mu, L=L)
+    require_counts(n=n, m=m)
     return 2 * L * m / (mu * n)
 
 
@@ -76,6 +77,7 @@ def training_iterations(
 
     Ends within gamma^T D <= gamma^I 2L/(mu n), below e for any m >= 1.
     """
+    require_counts(iterations=iterations)
     convex.positive(D=D)
     more = math.log(D / drift(1, n=n, mu=mu, L=L)) / -math.log(contraction(mu, beta))
     return max(1, math.ceil(iterations + more))

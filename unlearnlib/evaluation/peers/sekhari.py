@@ -44,7 +44,9 @@ def sensitivity(m: int, *, n: int, mu: float, M: float, L: float, G: float = 0.0
     at most 2G/mu. The retrained model is within G/mu of w_r.
     """
     convex.positive(mu=mu, M=M, L=L)
-    require(0 <= m <= n / 2, f"{m} of {n} samples would be forgotten; the bound is for up to half.")
+    require_counts(n=n)
+    require_counts(0, m=m)
+    require(m <= n / 2, f"{m} of {n} samples would be forgotten; the bound is for up to half.")
     require(0 <= G < math.inf, f"G is {G}; a bound on a gradient must be a finite number >= 0.")
     r = (2 * m * L / n + G) / mu
     return M * r**2 / (2 * mu) + 3 * G / mu
