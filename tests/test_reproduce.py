@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,6 +111,20 @@ def test_a_notebook_that_ran_is_kept_with_its_parameter_and_stamped(place, capfd
     assert place.kept() == ["00_first.ipynb", "00_first.json"]
 
 
+@pytest.mark.parametrize("variable", ["JUPYTER_PATH", "JUPYTER_DATA_DIR"])
+def test_the_kernel_is_this_python_whatever_is_installed_under_its_name(
+    place, monkeypatch, variable
+):
+    spec = place.root / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    command = [sys.executable, "-m", "no_kernel", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": command, "display_name": "P", "language": "python"}))
+    monkeypatch.setenv(variable, str(place.root / "jupyter"))
+    place.write("00_first", "import sys\nprint(sys.executable)", SAVE.format(name="00_first"))
+    assert place.run() == 0
+    assert f"{sys.executable}\\n" in place.executed("00_first").read_text()
+
+
 def test_a_failed_notebook_is_put_aside_and_the_next_has_its_turn(place, capfd):
     place.write("00_bad", "1/0", SAVE.format(name="00_bad"))
     place.write("01_good", SAVE.format(name="01_good"))
@@ -138,10 +153,13 @@ def test_what_is_up_to_date_is_skipped_and_said_so(place, runs, capfd):
         lambda place: place.executed("00_first").unlink(),
         lambda place: place.results("00_first").unlink(),
         lambda place: place.stamp("00_first").unlink(),
+        lambda place: place.stamp("00_first").write_text(""),
+        lambda place: place.stamp("00_first").write_text('{"digest": "'),
+        lambda place: place.stamp("00_first").write_text("[]"),
         lambda place: (place.root / "package" / "code.py").write_text("a = 2\n"),
         lambda place: (place.root / "package" / "new.toml").write_text("a = 2\n"),
     ],
-    ids=["source", "executed", "results", "stamp", "package", "profile"],
+    ids=["source", "executed", "results", "stamp", "empty", "cut", "list", "package", "profile"],
 )
 def test_anything_changed_or_gone_is_run_again(place, runs, change):
     place.write("00_first", "a = 1")
@@ -199,6 +217,14 @@ def test_a_parameter_that_would_not_arrive_is_refused_before_anything_runs(
     place.write("01_second", parameters=parameters)
     assert place.run() == 1
     assert said in capfd.readouterr().err
+    assert runs == []
+
+
+def test_a_file_that_is_no_notebook_is_refused_by_name(place, runs, capfd):
+    place.write("00_first")
+    (place.root / "notebooks" / "01_second.ipynb").write_text("")
+    assert place.run() == 1
+    assert re.search("01_second.ipynb is empty or broken.*; mend it", capfd.readouterr().err)
     assert runs == []
 
 

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlearnlib.errors import InputError
+from unlearnlib.errors import DataError, InputError
 from unlearnlib.lab import contenders, store
-from unlearnlib.lab.store import CorruptFile, load_or_make, load_tensors, save_tensors, write_whole
+from unlearnlib.lab.store import (
+    CorruptFile,
+    load_or_make,
+    load_tensors,
+    read_json,
+    save_tensors,
+    write_whole,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +92,15 @@ def test_a_file_without_our_digest_is_refused(tmp_path):
         load_tensors(tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="sha256"):
         save_tensors(tmp_path / "y.safetensors", {}, {"sha256": "mine"})
+
+
+@pytest.mark.parametrize("text", [b"", b'{"a": 1', b"\xff", b"[]"])
+def test_json_that_is_broken_is_refused_with_its_name_and_the_remedy(tmp_path, text):
+    (tmp_path / "x.json").write_bytes(text)
+    with pytest.raises(DataError, match=r"x\.json .*; run it again\.$"):
+        read_json(tmp_path / "x.json", "run it again")
+    (tmp_path / "x.json").write_text('{"a": 1}')
+    assert read_json(tmp_path / "x.json", "") == {"a": 1}
 
 
 def test_a_missing_file_is_not_a_corrupt_one(tmp_path):

@@ -8,12 +8,10 @@ machine, and are kept in results.json for who wants to know.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,6 +21,7 @@ from . import figures, profiles, scale
 from .figures import speed
 from .heartbeat import say
 from .results import Results, Saved
+from .store import read_json
 
 NAME, PROFILE = "benchmarks", "laptop"
 BATCH = 128  # of the products that are timed
@@ -33,7 +32,7 @@ COLUMNS = ("task", "contender", "times faster", "times the time", "reached")
 
 def main(path: str) -> None:
     """Results and figure from one run's timings."""
-    report = json.loads(Path(path).read_text(encoding="utf-8"))
+    report = read_json(path, "time anew with `make bench`")
     results = Results(NAME, profiles.load(os.environ.get(profiles.VARIABLE, PROFILE)))
     timings = rows(report["benchmarks"])
     results.record("timings", timings, unit="s")

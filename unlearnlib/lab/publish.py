@@ -17,7 +17,7 @@ from ..errors import DataError, UnlearnError, require
 from . import benchmarks
 from .heartbeat import say
 from .results import VERDICTS, Saved, load, worded
-from .store import cache_root, repository_root, write_whole
+from .store import cache_root, read_json, repository_root, write_whole
 
 PROFILE = "laptop"
 COLUMNS = ("claim", "the paper", "measured here", "verdict", "why")
@@ -57,7 +57,8 @@ def published(source: Path) -> NotebookNode:
     executed = cache_root() / "executed" / PROFILE / source.name
     remedy = f"run `make reproduce PROFILE={PROFILE} NOTEBOOK={source.stem}`"
     require(executed.exists(), f"{source.name} has no {PROFILE} run yet: {remedy}", DataError)
-    notebook, run = (nbformat.read(path, as_version=4) for path in (source, executed))
+    run = read_notebook(executed, f"delete it and {remedy}")
+    notebook = read_notebook(source, "check it out anew")
     before, after = _code(notebook), _code(run)
     require(
         [c.source for c in before] == [c.source for c in after],
@@ -69,6 +70,12 @@ def published(source: Path) -> NotebookNode:
         cell.execution_count = count
     nbformat.validate(notebook)
     return notebook
+
+
+def read_notebook(path: Path, remedy: str) -> NotebookNode:
+    """A notebook in nbformat 4. DataError names the file and the remedy where it holds none."""
+    read_json(path, remedy)  # nbformat refuses it too, but names no file
+    return nbformat.read(path, as_version=4)
 
 
 def _code(notebook: NotebookNode) -> list[NotebookNode]:

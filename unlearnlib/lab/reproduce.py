@@ -26,18 +26,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 import torch
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
+from nbformat import NotebookNode
 
-from ..errors import InputError, ProfileError, UnlearnError
+from ..errors import DataError, InputError, ProfileError, UnlearnError
 from . import profiles
 from .distributed import MEETING_VARIABLE, first
 from .heartbeat import Heartbeat, duration, say, since
+from .publish import read_notebook
 from .results import results_path
-from .store import PACKAGE, cache_root, repository_root, write_whole
+from .store import PACKAGE, cache_root, read_json, repository_root, write_whole
 
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -144,11 +146,7 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
 
 def _check_parameters(notebook: Path, given: dict[str, Any]) -> None:
     """Papermill only warns about a name that the notebook does not have, and runs its default."""
-    cells = [
-        cell
-        for cell in nbformat.read(notebook, as_version=4).cells
-        if "parameters" in cell.metadata.get("tags", [])
-    ]
+    cells = [cell for cell in _cells(notebook) if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise InputError(f"{notebook} has {len(cells)} cells tagged 'parameters'; it needs one")
     try:
@@ -198,7 +196,7 @@ def _digest(notebook: Path) -> str:
     """sha256 of the notebook's sources, the package's, and the versions that run them."""
     versions = f"python {platform.python_version()} torch {torch.__version__}"
     digest = hashlib.sha256(versions.encode())
-    for cell in nbformat.read(notebook, as_version=4).cells:
+    for cell in _cells(notebook):
         digest.update(f"|{cell.cell_type}|{cell.source}".encode())
     for path in sorted(path for end in ("py", "toml") for path in PACKAGE.rglob(f"*.{end}")):
         source = path.read_text(encoding="utf-8")
@@ -214,16 +212,16 @@ def _is_current(job: Job, digest: str) -> bool:
 def _expected_minutes(job: Job) -> float | None:
     """What the last run took, else what the profile plans; None for a notebook of your own."""
     for path in (job.stamp, job.old_stamp):
-        if stamped := _stamped(path):
-            return stamped["minutes"]
+        if minutes := _stamped(path).get("minutes"):
+            return minutes
     return profiles.load(job.profile).minutes.get(job.name)
 
 
 def _stamped(path: Path) -> dict[str, Any]:
-    """What a stamp says; nothing where there is none, or another process just took it away."""
+    """What a stamp says; nothing where none is whole, or another process just took it away."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_json(path, "its notebook is run again")
+    except (FileNotFoundError, DataError):
         return {}
 
 
@@ -234,7 +232,7 @@ def _minutes_to_come(job: Job) -> float:
 
 def _run(job: Job, head: str, later: float) -> None:
     """Execute under a temporary name, then move: to its place, or aside when it failed."""
-    cells = nbformat.read(job.notebook, as_version=4).cells
+    cells = _cells(job.notebook)
     heartbeat = Heartbeat(
         head,
         # One more than there are, for the cell in which papermill puts the parameters.
@@ -265,8 +263,10 @@ def _run(job: Job, head: str, later: float) -> None:
 def _execute(job: Job, output: Path | None, next_cell: Callable | None = None) -> None:
     os.environ[MEETING_VARIABLE] = job.name
     # A kernel manager of our own, since nbclient leaves behind a kernel that is interrupted while
-    # it starts.
-    manager = AsyncKernelManager(kernel_name="python3")
+    # it starts. Without folders to look in, "python3" is this Python, and not a kernel of that
+    # name that JUPYTER_PATH or the user's folder holds.
+    own = KernelSpecManager(kernel_dirs=[])
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=own)
     try:
         papermill.execute_notebook(
             job.notebook,
@@ -283,6 +283,10 @@ def _execute(job: Job, output: Path | None, next_cell: Callable | None = None) -
     finally:
         if manager.has_kernel:
             run_sync(manager.shutdown_kernel)(now=True)
+
+
+def _cells(notebook: Path) -> list[NotebookNode]:
+    return read_notebook(notebook, "mend it, or move it out of the folder").cells
 
 
 def _written_at(path: Path) -> int | None:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +30,7 @@ from torch import Tensor
 from ..card import number
 from ..errors import DataError, InputError, require
 from .profiles import Profile
-from .store import repository_root, root_from, write_whole
+from .store import read_json, repository_root, root_from, write_whole
 
 if TYPE_CHECKING:  # data brings torchvision and scikit-learn along, which reading results needs not
     from .data import Images
@@ -152,14 +152,14 @@ class Results(Saved):
 
 
 def load(notebook: str, profile: str) -> Saved:
-    """Read back what `Results.save` wrote. Raises DataError when it was not run yet."""
+    """Read back what `Results.save` wrote. Raises DataError where none is, or it is broken."""
     path = results_path(notebook, profile)
-    if not path.exists():
-        raise DataError(
-            f"{path} does not exist; make it with "
-            f"`make reproduce PROFILE={profile} NOTEBOOK={notebook}`"
-        )
-    return Saved(**json.loads(path.read_text(encoding="utf-8")))
+    remedy = f"make it with `make reproduce PROFILE={profile} NOTEBOOK={notebook}`"
+    require(path.exists(), f"{path} does not exist; {remedy}", DataError)
+    found, wanted = read_json(path, remedy), {field.name for field in fields(Saved)}
+    odd = ", ".join(sorted(found.keys() ^ wanted))
+    require(not odd, f"{path} lacks, or should not have, {odd}; {remedy}", DataError)
+    return Saved(**found)
 
 
 def plain(value: Any, where: str) -> Any:

@@ -97,6 +97,20 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file. DataError names the file and the remedy where it holds none."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON, or of UTF-8
+        raise DataError(f"{path} is empty or broken ({error}); {remedy}.") from error
+    require(
+        isinstance(found, dict),
+        f"{path} holds a {type(found).__name__} and not a JSON object; {remedy}.",
+        DataError,
+    )
+    return found
+
+
 def save_tensors(
     path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
