@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -397,11 +399,160 @@ def test_two_sizes_are_refused_by_name(tmp_path):
         load(folder)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "I;16"])
-def test_pixels_that_would_lose_something_are_refused(tmp_path, mode):
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("RGBA", "png"), ("LA", "png"), ("I;16", "png"), ("I;16", "tif"), ("CMYK", "jpg"),
+     ("F", "tif"), ("LAB", "tif")],
+)  # fmt: skip
+def test_pixels_that_would_lose_something_are_refused(tmp_path, mode, suffix):
     folder = write_folder(tmp_path / "pets")
-    Image.new(mode, (6, 8)).save(folder / "train" / "cat" / "0.png")
-    with pytest.raises(DataError, match=f"{mode}; convert it to 8-bit grey or RGB"):
+    Image.new(mode, (6, 8)).save(folder / "train" / "cat" / f"0.{suffix}")
+    kind = "I(;16)?" if mode == "I;16" else mode  # older versions of Pillow say I
+    with pytest.raises(DataError, match=f"of kind {kind}; convert it to 8-bit grey or RGB"):
+        load(folder)
+
+
+def png(bits, colour, samples, *, transparent=b""):
+    """A PNG of 6x8 pixels, all of these samples; colour 2 is RGB, 0 grey."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
+
+    pixel = b"".join(value.to_bytes(bits // 8, "big") for value in samples)
+    header = struct.pack(">IIBBBBB", 6, 8, bits, colour, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    start += chunk(b"tRNS", transparent) if transparent else b""
+    return start + chunk(b"IDAT", compress((b"\0" + 6 * pixel) * 8)) + chunk(b"IEND", b"")
+
+
+def tiff(bits, samples):
+    """A TIFF of 6x8 pixels without compression."""
+    pixel = b"".join(value.to_bytes(bits // 8, "little") for value in samples)
+    n, size = len(samples), 48 * len(pixel)
+    tags = [(256, 3, 1, 6), (257, 3, 1, 8), (258, 3, n, 8 + size), (259, 3, 1, 1), (262, 3, 1, 2),
+            (273, 4, 1, 8), (277, 3, 1, n), (278, 3, 1, 8), (279, 4, 1, size)]  # fmt: skip
+    tags += [(338, 3, 1, 0)] if n > 3 else []
+    table = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = struct.pack("<2sHI", b"II", 42, 8 + size + 2 * n)
+    return head + 48 * pixel + struct.pack(f"<{n}H", *[bits] * n) + table + b"\0" * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "said"),
+    [
+        ("0.png", png(16, 2, (0, 1000, 4095)), "16 bits a channel"),
+        ("0.tif", tiff(16, (0, 1000, 4095)), "16 bits a channel"),
+        ("0.tif", tiff(8, (0, 100, 200, 9)), "4 channels"),
+        ("0.ppm", b"P6 6 8 4095\n" + 96 * b"\0\1\2", "12 bits a channel"),
+        ("0.png", png(8, 2, (9, 9, 9), transparent=b"\0\1" * 3), "RGB with transparency"),
+        ("0.png", png(8, 0, (9,), transparent=b"\0\1"), "L with transparency"),
+    ],
+)
+def test_files_that_pillow_would_cut_down_silently_are_refused(tmp_path, name, image, said):
+    folder = write_folder(tmp_path / "pets")
+    (folder / "train" / "cat" / name).write_bytes(image)
+    with pytest.raises(DataError, match=rf"0\.\w+ has .*{said}; convert it to 8-bit grey or RGB"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("9.png", png(8, 2, (0, 100, 200))),
+        ("9.tif", tiff(8, (0, 100, 200))),
+        ("9.ppm", b"P6 6 8 255\n" + 48 * bytes((0, 100, 200))),
+        ("9.ppm", b"P3 6 8 255\n" + 48 * b"0 100 200 "),
+    ],
+)
+def test_eight_bits_come_as_they_are_from_any_format(tmp_path, name, image):
+    folder = write_folder(tmp_path / "pets", each=1)
+    (folder / "train" / "cat" / name).write_bytes(image)
+    assert load(folder).x_train[1, :, 7, 5].tolist() == [0, 100, 200]
+
+
+def test_grey_from_any_format(tmp_path):
+    folder = write_folder(tmp_path / "pets", shape=(8, 6), each=1)
+    for name in ("1.pgm", "2.tif", "3.bmp"):
+        Image.new("L", (6, 8), 77).save(folder / "train" / "cat" / name)
+    Image.new("1", (6, 8), 1).save(folder / "train" / "cat" / "4.pbm", "PPM")
+    Image.new("1", (6, 8), 1).save(folder / "train" / "cat" / "5.tif")
+    assert load(folder).x_train[1:5, 0, 0, 0].tolist() == [77, 77, 77, 255]
+
+
+def test_an_animation_is_refused(tmp_path):
+    folder = write_folder(tmp_path / "pets")
+    frames = [Image.new("RGB", (6, 8), (i, i, i)) for i in range(3)]
+    frames[0].save(folder / "train" / "cat" / "0.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="3 frames; convert it"):
+        load(folder)
+
+
+# Links, names and a cache that cannot be
+
+
+def test_a_link_to_nothing_is_refused_by_name(tmp_path):
+    folder = write_folder(tmp_path / "pets")
+    (folder / "train" / "cat" / "7.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"7\.png cannot be read \(No such file.*; remove it"):
+        load(folder)
+
+
+@pytest.mark.parametrize("links", [1, 2])
+def test_a_link_to_a_parent_is_refused_however_many_ways_it_opens(tmp_path, links):
+    folder = write_folder(tmp_path / "pets")
+    for i in range(links):
+        (folder / "train" / "cat" / f"more {i}").symlink_to(folder / "train" / "cat")
+    with pytest.raises(DataError, match=r"more \d and .*train/cat are one and the same; remove"):
+        load(folder)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_file_under_two_names_is_refused(tmp_path, link):
+    folder = write_folder(tmp_path / "pets")
+    link(folder / "train" / "cat" / "0.png", folder / "test" / "dog" / "7.png")
+    with pytest.raises(DataError, match=r"7\.png and .*0\.png are one and the same; remove"):
+        load(folder)
+
+
+def test_links_to_files_and_folders_elsewhere_are_followed_once(tmp_path):
+    folder = write_folder(tmp_path / "pets")
+    plain = load(folder)
+    (folder / "train" / "cat").rename(tmp_path / "cats")
+    (folder / "train" / "cat").symlink_to(tmp_path / "cats")
+    (folder / "test" / "dog" / "0.png").rename(tmp_path / "dog.png")
+    (folder / "test" / "dog" / "0.png").symlink_to(tmp_path / "dog.png")
+    assert load(folder).digest == plain.digest
+
+
+def test_a_file_name_need_not_be_utf8_and_a_class_must_be(tmp_path):
+    folder = write_folder(tmp_path / "pets")
+    digest = load(folder).digest
+    odd = os.fsdecode(b"0\xe9.png")
+    try:
+        (folder / "train" / "cat" / "0.png").rename(folder / "train" / "cat" / odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert load(folder).digest == digest
+    for split in ("train", "test"):
+        (folder / split / "dog").rename(folder / split / os.fsdecode(b"d\xf6g"))
+    with pytest.raises(DataError, match=r"name 'd\\udcf6g' is not UTF-8; rename it"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", [255 * "a", 85 * "\u20ac"])
+def test_a_folder_s_name_may_be_as_long_as_any(tmp_path, monkeypatch, name):
+    folder = write_folder(tmp_path / name)
+    digest = load(folder).digest
+    monkeypatch.setattr(folders, "_decode", lambda paths: pytest.fail("decoded again"))
+    assert load(folder).digest == digest
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "pets")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(folders, "_decode", lambda paths: pytest.fail("decoded"))
+    with pytest.raises(DataError, match="file cannot be written to; set UNLEARNLIB_CACHE"):
         load(folder)
 
 

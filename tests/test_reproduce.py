@@ -228,6 +228,18 @@ def test_a_file_that_is_no_notebook_is_refused_by_name(place, runs, capfd):
     assert runs == []
 
 
+@pytest.mark.parametrize("variable", ["UNLEARNLIB_CACHE", "UNLEARNLIB_FIGURES"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(
+    place, runs, monkeypatch, capfd, variable
+):
+    place.write("00_first")
+    (place.root / "file").write_text("")
+    monkeypatch.setenv(variable, str(place.root / "file"))
+    assert place.run() == 1
+    assert f"file cannot be written to; set {variable} to" in capfd.readouterr().err
+    assert runs == []
+
+
 def test_what_is_asked_for_must_be_there_and_be_the_only_word(place, runs, monkeypatch, capfd):
     assert place.run() == 1
     assert "there are: none" in capfd.readouterr().err

@@ -187,3 +187,10 @@ def test_dirty_means_that_package_or_notebooks_differ(tmp_path, monkeypatch):
     assert results.git_state() == clean
     (tmp_path / "unlearnlib" / "more").write_text("new")
     assert results.git_state() == clean | {"dirty": True}
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="file cannot be written to; set UNLEARNLIB_FIGURES to"):
+        Results("00_start_here", profiles.load("smoke"))

@@ -189,6 +189,21 @@ def test_what_json_cannot_hold_is_refused(key, named, cache):
     assert not list(cache.rglob("*.safetensors"))
 
 
+@pytest.mark.parametrize("inside", ["", "cache"])
+def test_a_cache_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, inside):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "file" / inside))
+    with pytest.raises(DataError, match="file cannot be written to; set UNLEARNLIB_CACHE to"):
+        load_or_make("trained", {}, never)
+
+
+def test_a_cache_without_the_permission_to_write_is_refused(cache, monkeypatch):
+    cache.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != cache)
+    with pytest.raises(DataError, match="cache cannot be written to; set UNLEARNLIB_CACHE to"):
+        load_or_make("trained", {}, never)
+
+
 def test_a_corrupt_file_is_made_again_and_named():
     path = load_or_make("trained", {}, vector).path
     path.write_bytes(path.read_bytes()[:-1])

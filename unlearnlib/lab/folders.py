@@ -23,13 +23,14 @@ Samples = list[tuple[str, int]]
 def read(folder: Path) -> tuple[list[Tensor], tuple[str, ...]]:
     """[x_train, y_train, x_test, y_test] of a folder, as `data.Images` holds them, and its classes.
 
-    Raises DataError for a missing split, a class in one split only, images of different sizes and
-    files that cannot be decoded.
+    Raises DataError for a missing split, a class in one split only, images of different sizes,
+    files that cannot be decoded, and links by which one would be read twice.
     """
     folder = folder.resolve()
+    _refuse_folders_read_twice(folder)
     try:
         train, test = (datasets.ImageFolder(str(folder / split)) for split in ("train", "test"))
-    except FileNotFoundError as error:
+    except OSError as error:
         raise DataError(
             f"{folder} is not a folder of images ({error}); put them in train/CLASS/ and "
             "test/CLASS/, at least one of each class in both"
@@ -40,16 +41,52 @@ def read(folder: Path) -> tuple[list[Tensor], tuple[str, ...]]:
         f"{folder}: {unpaired} is in train or in test only; give each class a folder in both",
         DataError,
     )
+    for name in (folder.name, *train.classes):
+        require(
+            name.isascii() or name == os.fsencode(name).decode(errors="replace"),
+            f"{folder}: the folder's name {name!r} is not UTF-8; rename it",
+            DataError,
+        )
     return _decoded(folder, train.samples, test.samples), tuple(train.classes)
+
+
+def _refuse_folders_read_twice(folder: Path) -> None:
+    """A link to a parent would be followed until the system refuses: forty copies of each image."""
+    seen: dict[tuple[int, int], str] = {}
+    for split in ("train", "test"):
+        for path, _, _ in os.walk(folder / split, followlinks=True):
+            _refuse_twice(path, os.stat(path), seen)
+
+
+def _refuse_twice(path: str, at: os.stat_result, seen: dict[tuple[int, int], str]) -> None:
+    """Whoever forgets an image under one name would leave it under the other."""
+    first = seen.setdefault((at.st_dev, at.st_ino), path)
+    require(
+        first == path,
+        f"{path} and {first} are one and the same; remove the one that is a link",
+        DataError,
+    )
+
+
+def _listing(samples: Samples) -> str:
+    """Digest of all that decides what the images are, short of reading them."""
+    digest, seen = hashlib.sha256(), {}
+    for path, label in samples:
+        try:
+            file = os.stat(path)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}); remove it") from error
+        _refuse_twice(path, file, seen)
+        digest.update(os.fsencode(path))  # as it is on the disk, be it UTF-8 or not
+        digest.update(f"|{label}|{file.st_size}|{file.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
 
 
 def _decoded(folder: Path, train: Samples, test: Samples) -> list[Tensor]:
     """x_train, y_train, x_test, y_test: from the cache while no file has changed, else decoded."""
-    listing = hashlib.sha256()
-    for path, label in train + test:
-        file = os.stat(path)
-        listing.update(f"{path}|{label}|{file.st_size}|{file.st_mtime_ns}\n".encode())
-    kept = store.cache_root() / "decoded" / f"{folder.name}-{listing.hexdigest()[:32]}.safetensors"
+    # part of the name is enough to know it by: a file's may have 255 bytes, a letter up to four
+    name = f"{folder.name[:40]}-{_listing(train + test)}.safetensors"
+    kept = store.cache_root() / "decoded" / name
     names = ("x_train", "y_train", "x_test", "y_test")
     if kept.exists():
         try:
@@ -57,6 +94,7 @@ def _decoded(folder: Path, train: Samples, test: Samples) -> list[Tensor]:
             return [tensors[name] for name in names]
         except store.CorruptFile as error:
             warnings.warn(f"{error} The images are decoded again now.", stacklevel=2)
+    store.require_writable(kept.parent, store.CACHE)
     x = _decode([path for path, _ in train + test]).split([len(train), len(test)])
     y = torch.tensor([label for _, label in train + test]).split([len(train), len(test)])
     tensors = dict(zip(names, (x[0], y[0], x[1], y[1]), strict=True))
@@ -85,11 +123,34 @@ def _pixels(path: str) -> np.ndarray:
     """uint8 (height, width, channels), with one channel for a grey image and three for another."""
     try:
         with Image.open(path) as image:
-            require(
-                image.mode in ("1", "L", "P", "RGB"),
-                f"{path} has pixels of kind {image.mode}; convert it to 8-bit grey or RGB",
-                DataError,
-            )
-            return np.atleast_3d(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except (OSError, SyntaxError) as error:
+            odd = _more_than_fits(image, path)
+            pixels = None if odd else image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except Exception as error:  # a decoder has as many ways to fail as there are formats
         raise DataError(f"{path} cannot be decoded ({error}); replace or remove it") from error
+    require(not odd, f"{path} has {odd}; convert it to 8-bit grey or RGB", DataError)
+    return np.atleast_3d(pixels)
+
+
+def _more_than_fits(image: Image.Image, path: str) -> str:
+    """What 8 bits of grey or RGB would lose of an image just opened; empty where nothing."""
+    if image.mode not in ("1", "L", "P", "RGB"):
+        return f"pixels of kind {image.mode}"
+    if "transparency" in image.info:
+        return f"pixels of kind {image.mode} with transparency"
+    if getattr(image, "n_frames", 1) > 1:
+        return f"{image.n_frames} frames"
+    if image.format == "TIFF" and (channels := image.tag_v2.get(277, 1)) > 3:
+        return f"{channels} channels"
+    return f"{bits} bits a channel" if (bits := _bits(image, path)) > 8 else ""
+
+
+def _bits(image: Image.Image, path: str) -> int:
+    """Bits of a channel in the file: Pillow says RGB to 16 of them too, and drops the low byte."""
+    if image.format == "PNG":
+        with open(path, "rb") as file:
+            return file.read(25)[24]  # of the header, which comes first
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,)))
+    if image.format == "PPM" and isinstance(decoder := image.tile[0][3], tuple):
+        return int(decoder[1]).bit_length()  # of ("RGB", 65535): its brightest
+    return 8

@@ -38,8 +38,16 @@ from . import profiles
 from .distributed import MEETING_VARIABLE, first
 from .heartbeat import Heartbeat, duration, say, since
 from .publish import read_notebook
-from .results import results_path
-from .store import PACKAGE, cache_root, read_json, repository_root, write_whole
+from .results import FIGURES, results_path
+from .store import (
+    CACHE,
+    PACKAGE,
+    cache_root,
+    read_json,
+    repository_root,
+    require_writable,
+    write_whole,
+)
 
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -139,6 +147,9 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
         jobs = [job for job in jobs if job.name == arguments.notebook.removesuffix(".ipynb")]
     if not jobs:
         raise InputError(f"no notebook {arguments.notebook!r} in {folder}; there are: {known}")
+    require_writable(jobs[0].stamp.parent, CACHE)
+    require_writable(jobs[0].executed.parent, CACHE)
+    require_writable(jobs[0].results.parent, FIGURES)
     for job in jobs:
         _check_parameters(job.notebook, {"profile": profile})
     return jobs

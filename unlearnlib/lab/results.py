@@ -30,18 +30,19 @@ from torch import Tensor
 from ..card import number
 from ..errors import DataError, InputError, require
 from .profiles import Profile
-from .store import read_json, repository_root, root_from, write_whole
+from .store import read_json, repository_root, require_writable, root_from, write_whole
 
 if TYPE_CHECKING:  # data brings torchvision and scikit-learn along, which reading results needs not
     from .data import Images
 
+FIGURES = "UNLEARNLIB_FIGURES"
 VERDICTS = ("reproduced", "partly", "not reproduced")
 PACKAGES = ("unlearnlib", "torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn")
 
 
 def figures_root() -> Path:
     """Where figures and results go: `UNLEARNLIB_FIGURES`, else `figures` at the repository root."""
-    return root_from("UNLEARNLIB_FIGURES", "figures")
+    return root_from(FIGURES, "figures")
 
 
 def results_path(notebook: str, profile: str) -> Path:
@@ -105,6 +106,7 @@ class Results(Saved):
 
     def __init__(self, notebook: str, profile: Profile):
         super().__init__(notebook, profile.name)
+        require_writable(results_path(notebook, profile.name).parent, FIGURES)
         self._settings = profile
         self._began = time.monotonic()
 

@@ -27,6 +27,7 @@ from ..errors import DataError, InputError, UnlearnError, require
 from .distributed import first, ranks
 
 PACKAGE = Path(__file__).resolve().parents[1]
+CACHE = "UNLEARNLIB_CACHE"
 
 # The modules that decide which numbers training gives. A change in any other file,
 # be it a plot or a bound, must not throw trained models away.
@@ -77,7 +78,17 @@ def root_from(variable: str, default: str) -> Path:
 
 def cache_root() -> Path:
     """Where downloads, trained models and stamps live: `UNLEARNLIB_CACHE`, else `.cache`."""
-    return root_from("UNLEARNLIB_CACHE", ".cache")
+    return root_from(CACHE, ".cache")
+
+
+def require_writable(folder: Path, variable: str) -> None:
+    """Refuse a folder that can't be made or written to: called before the work it is to keep."""
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    require(
+        not first() or there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+        f"{there} cannot be written to; set {variable} to a folder that can.",
+        DataError,
+    )
 
 
 def write_whole(path: str | Path, data: bytes | str) -> None:
@@ -176,6 +187,7 @@ def load_or_make(
     kept, processes = _kept(path), ranks()
     if processes.agree(torch.tensor(kept is not None)):
         return kept or _read(path, fresh=False)
+    require_writable(path.parent, CACHE)
     tensors, info = make()
     save_tensors(path, tensors, {"identity": identity, "info": _canonical(info, f"{kind} info")})
     processes.agree(torch.tensor(True))  # nobody reads before the first process has written
