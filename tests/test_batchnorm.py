@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import batch_norm, cross_entropy
 
 from unlearnlib import InputError, Objective, batchnorm, projected_sgd
+from unlearnlib.evaluation.baselines import neggrad_plus
 
 MEAN, VARIANCE, BATCHES = "1.running_mean", "1.running_var", "1.num_batches_tracked"
 
@@ -158,3 +159,75 @@ def test_k_models_side_by_side_are_refused(case):
     model, x, y, w = case
     with pytest.raises(InputError, match="2 models side by side .* norm='group', or train one"):
         projected_sgd(Objective(model, x, y), torch.stack([w, w]), epochs=1, lr=0.1)
+
+
+# ---- a batch of one -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flat():
+    """flat(n): a linear layer, then BatchNorm, which sees one value a sample and channel."""
+
+    def make(n, pass_size=1024):
+        model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double()
+        x = torch.randn(n, 4, dtype=torch.float64)
+        return Objective(model, x, torch.arange(n) % 3, pass_size=pass_size)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "better"), [(9, 4, 5), (9, 8, 9), (7, 3, 4), (3, 1, 3), (13, 3, 5)]
+)
+def test_a_last_batch_of_one_is_refused_before_the_first_step(flat, n, batch_size, better):
+    F = flat(n)
+    message = f"1 sample .* at least 2; n = {n} in batches of {batch_size} .* = {better}\\.$"
+    with pytest.raises(InputError, match=message):
+        projected_sgd(F, F.initial(), epochs=1, lr=0.1, batch_size=batch_size, monitor=pytest.fail)
+    projected_sgd(F, F.initial(), epochs=1, lr=0.1, batch_size=better)
+
+
+def test_a_request_whose_size_leaves_one_is_refused(flat):
+    F, settings = flat(12), dict(epochs=1, lr=0.1, batch_size=4)
+    projected_sgd(F, F.initial(), **settings)
+    projected_sgd(F.without([0, 1]), F.initial(), **settings)
+    with pytest.raises(InputError, match="n = 9 in batches of 4"):
+        projected_sgd(F.without([0, 1, 2]), F.initial(), **settings)
+
+
+def test_training_on_a_single_sample_is_refused(flat):
+    with pytest.raises(InputError, match="n = 1 in batches of 128 .* any, for n >= 2"):
+        projected_sgd(flat(1), flat(1).initial(), epochs=1, lr=0.1)
+
+
+def test_a_batch_of_one_will_do_after_a_convolution(case):
+    model, x, y, w = case
+    F = Objective(model, x[:9], y[:9])
+    assert projected_sgd(F, w, epochs=1, lr=0.1, batch_size=4).w.isfinite().all()
+    assert all(b.isfinite().all() for b in batchnorm.recomputed_buffers(F.only([0]), w).values())
+
+
+def test_neggrad_plus_has_no_batch_of_one(flat, rng):
+    F = flat(10)  # nine retained, and each comes with a forgotten one
+    w = neggrad_plus(
+        F, F.initial(), [0], alpha=0.9, epochs=1, lr=0.1, batch_size=4, generator=rng()
+    )
+    assert w.isfinite().all()
+
+
+def test_statistics_of_a_single_sample_are_refused(flat):
+    F = flat(3, pass_size=1)
+    batchnorm.recomputed_buffers(F.only([0, 1]), F.initial())
+    with pytest.raises(InputError, match="1 sample .* at least 2; retain at least two samples"):
+        batchnorm.recomputed_buffers(F.only([0]), F.initial())
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_looking_for_a_batch_of_one_changes_no_training(case, rng, monkeypatch, batch_size):
+    model, x, y, w = case
+    F, settings = Objective(model, x[:9], y[:9]), dict(epochs=2, lr=0.1, batch_size=batch_size)
+    run = projected_sgd(F, w, generator=rng(), **settings)
+    monkeypatch.setattr(batchnorm, "check_batch", lambda *_: None)
+    without = projected_sgd(F, w, generator=rng(), **settings)
+    assert torch.equal(run.w, without.w)
+    assert all(torch.equal(run.buffers[name], without.buffers[name]) for name in run.buffers)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .errors import InputError
 from .objective import Objective
 
 _Layer = nn.modules.batchnorm._BatchNorm
@@ -21,6 +22,20 @@ def layers(model: nn.Module) -> list[nn.Module]:
     return [layer for layer in model.modules() if isinstance(layer, _Layer)]
 
 
+def check_batch(F: Objective, w: Tensor, size: int, remedy: str) -> None:
+    """Refuse a batch of one sample before any work, if a BatchNorm layer gets one value a channel.
+
+    Where the layer follows a convolution there are more, one a place, and a batch of one will do.
+    """
+    if size != 1 or not layers(F.model):
+        return
+    try:
+        _in_training(F, w)(Objective.batch(F, slice(0, 1))[0])
+    except ValueError as error:
+        message = f"A batch of 1 sample has no variance, and BatchNorm needs at least 2; {remedy}."
+        raise InputError(message) from error
+
+
 def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
     """All buffers of the model at w, with batch statistics averaged over the samples of F.
 
@@ -29,13 +44,20 @@ def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
     forgotten sample has a part in them, though they are themselves an exact (noiseless) statistic
     of retained data.
     """
-    model = F.module(w)
-    for layer in layers(model):
-        layer.reset_running_stats()
-        layer.momentum = None
-        layer.train()
+    check_batch(F, w, F.n, "retain at least two samples")
+    model = _in_training(F, w)
     passes = torch.arange(F.n).tensor_split(max(1, F.n // max(2, F.pass_size)))
     with torch.no_grad():
         for positions in passes:
             model(F.batch(positions)[0])
     return {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+def _in_training(F: Objective, w: Tensor) -> nn.Module:
+    """The model at w, its BatchNorm layers on batch statistics and averaging them from now on."""
+    model = F.module(w)
+    for layer in layers(model):
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    return model

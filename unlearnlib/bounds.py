@@ -135,14 +135,9 @@ def lissa_filter(eigenvalue: ArrayLike, scale: float, steps: int) -> np.ndarray:
 
 
 def sequential_bounds(
-    requests: int,
-    C: float,
-    M: float,
-    lam: float,
-    lam_min: float,
-    G: float = 0.0,
+    requests: int, C: float, M: float, lam: float, lam_min: float, G: float = 0.0,
     projected: bool = True,
-) -> list[float]:
+) -> list[float]:  # fmt: skip
     """Proposition 4.2: the bound after each of `requests` Newton updates, one after the other.
 
     The proof needs every estimate in the ball. Projected, each request meets `newton_bound` or

@@ -100,6 +100,7 @@ def projected_sgd(
     trainee = _Stacked(F, w) if w.dim() == 2 else _Single(F, w)
     rule = torch.optim.Adam([w], lr) if optimizer == "adam" else torch.optim.SGD([w], lr, momentum)
     samples = torch.arange(F.n).expand(*w.shape[:-1], F.n) if rows is None else rows
+    _check_batches(F, w, samples.shape[-1], batch_size)
     steps = epochs * math.ceil(samples.shape[-1] / batch_size)
     rate = torch.optim.lr_scheduler.LambdaLR(rule, lambda t: SCHEDULES[schedule](t / steps))
 
@@ -218,6 +219,13 @@ def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:
         f"Try lr = {lr / 10:g}.",
         DivergenceError,
     )
+
+
+def _check_batches(F: Objective, w: Tensor, n: int, batch_size: int) -> None:
+    if type(F).batch is Objective.batch:  # not where each sample is joined by another, as NegGrad+
+        better = next((b for b in range(batch_size + 1, n + 1) if n % b != 1), "any, for n >= 2")
+        remedy = f"n = {n} in batches of {batch_size} ends in one, so take batch_size = {better}"
+        batchnorm.check_batch(F, w, n % batch_size or batch_size, remedy)
 
 
 def _check(

@@ -82,7 +82,5 @@ def check_system(F: Objective, w: Tensor, b: Tensor, lam: float, tol: float) -> 
     for name, v in (("w", w), ("b", b)):
         F.check(v, name)
         require(v.dim() == 1, f"{name} has shape {tuple(v.shape)}; solve for one vector at a time.")
-    require(
-        math.isfinite(lam) and lam >= 0, f"lam is {lam}; the damping must be a finite number >= 0."
-    )
+    require(0 <= lam < math.inf, f"lam is {lam}; the damping must be a finite number >= 0.")
     require(tol > 0, f"tol is {tol}; the relative residual to stop at must be > 0.")

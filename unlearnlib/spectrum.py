@@ -55,14 +55,9 @@ def extreme_eigenvalues(
 
 
 def minibatch_curvature(
-    F: Objective,
-    w: Tensor,
-    batch_size: int,
-    *,
-    batches: int = 32,
-    iterations: int = 12,
+    F: Objective, w: Tensor, batch_size: int, *, batches: int = 32, iterations: int = 12,
     generator: torch.Generator | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Spectral norm of the Hessian, decay included, of each of `batches` sampled minibatches.
 
     Shape (batches,), from below (power iteration). Minibatches curve far more than the full set;
