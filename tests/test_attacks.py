@@ -89,6 +89,33 @@ def test_posteriors_and_confidences_are_the_models(mlp):
     assert np.allclose(np.exp(confidences[:, 0]), posteriors[torch.arange(30), mlp.y])
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("attacker", ATTACKERS)
+def test_a_score_that_is_not_finite_is_refused(attacker, bad):
+    for name in ("members", "unseen"):
+        samples = dict(zip(("members", "unseen"), gaussians(0.0, n=20, m=20), strict=True))
+        samples[name][7, 2] = bad
+        message = rf"{name} has shape \(20, 4\) and 1 scores that are not finite; .* \(n, k\)\.$"
+        with pytest.raises(InputError, match=message):
+            attack(attacker, **samples, seed=0)
+
+
+def test_what_is_not_finite_has_no_strength_and_no_features():
+    fine, bad = np.zeros(3), np.array([0.0, np.nan, 1.0])
+    for scores in (Scores(bad, fine, 0.5), Scores(fine, bad, 0.5), Scores(fine, fine, np.nan)):
+        with pytest.raises(InputError, match="and 1 scores that are not finite"):
+            strength([Scores(fine, fine, 0.5), scores])
+    fine, bad = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.5, torch.nan]])
+    for pair in ((fine, bad), (bad, fine)):
+        with pytest.raises(InputError, match=r"has shape \(1, 2\) and 1 scores"):
+            features(*pair)
+
+
+def test_one_score_a_sample_needs_its_column():
+    with pytest.raises(InputError, match=r"members has shape \(20,\) .* the shape \(n, k\)\.$"):
+        attack("loss threshold", np.zeros(20), np.zeros((20, 1)), seed=0)
+
+
 def test_what_cannot_be_attacked_is_refused():
     members, unseen = gaussians(0.0, n=3, m=50)
     with pytest.raises(InputError, match="at least 4 forgotten"):

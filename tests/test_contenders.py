@@ -9,6 +9,7 @@ from unlearnlib import NegativeCurvatureError, batchnorm
 from unlearnlib.lab import contenders, profiles
 from unlearnlib.lab.contenders import METHODS, REFERENCES, Method, contender, field, settled, tune
 from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.requests import Asked
 from unlearnlib.linearised import Linearised
 from unlearnlib.projected_sgd import Run, _Single
 
@@ -85,6 +86,14 @@ def test_a_method_that_refuses_everything_says_what_to_do(monkeypatch):
     method, _ = fake(monkeypatch, refused)
     with pytest.raises(NegativeCurvatureError, match="refuses all .* Raise the pair's lam"):
         tune(SMALL, method)
+
+
+def test_two_requests_of_one_size_are_two_contenders(monkeypatch):
+    fake(monkeypatch, {1.0: lambda d: d.retrained.w})
+    for name, setting in (("retrained", None), ("fake", 1.0)):
+        both = (Asked(SMALL, 0, wanted=wanted) for wanted in ((2, 5, 9), (2, 5, 8)))
+        one, other = (contender(d, name, setting).w for d in both)
+        assert not one.equal(other)
 
 
 def test_another_seed_that_refuses_the_setting_takes_a_milder_one(monkeypatch):

@@ -21,6 +21,7 @@ from unlearnlib.lab import profiles, release
 from unlearnlib.lab.contenders import SIGMA
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.release import outcome, scoring, steps, training
+from unlearnlib.lab.requests import Asked
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -241,6 +242,13 @@ def test_the_retrained_model_of_a_split_never_meets_a_forgotten_image(d):
         clean, other = (training.kept(e, without_forgotten=out) for e in (d, spoilt))
         assert (clean.losses == other.losses) is same
         assert torch.equal(clean.last, other.last) is same
+
+
+def test_two_requests_of_one_size_are_retrained_each_without_its_own(d):
+    other = Asked(SMALL, 0, wanted=tuple(((d.forget + 1) % d.F.n).tolist()))
+    assert len(other.forget) == len(d.forget) and other.identity == d.identity
+    one, other = (training.kept(e, without_forgotten=True) for e in (d, other))
+    assert not one.last.equal(other.last)
 
 
 # ---- the scoring ---------------------------------------------------------------------------------

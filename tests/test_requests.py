@@ -61,3 +61,12 @@ def test_asked_is_the_same_experiment_with_another_forget_set(tmp_path, monkeypa
     own = Asked(SMALL, 0, wanted=tuple(d.forget.flip(0).tolist()))
     assert own.retrained.w.equal(d.retrained.w)
     assert len(list((tmp_path / "store" / "retrained").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["retrained", "elsewhere", "warm"])
+def test_two_requests_of_one_size_are_retrained_each_without_its_own(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path))
+    one, other = (Asked(SMALL, 0, wanted=wanted) for wanted in ((2, 5, 9), (2, 5, 8)))
+    assert one.w.equal(other.w)
+    assert not getattr(one, name).w.equal(getattr(other, name).w)
+    assert len(list((tmp_path / "store" / name).iterdir())) == 2

@@ -8,6 +8,7 @@ import torch
 from unlearnlib import DivergenceError, Objective, squared_error
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import profiles, stationary
+from unlearnlib.lab.requests import Asked
 from unlearnlib.lab.stationary import STATIONARY, Stationary, lower
 
 SMALL = replace(profiles.load("smoke").mlp_mnist, width=0.25, epochs=3)
@@ -59,6 +60,19 @@ def test_retraining_is_stationary_without_the_forgotten_and_made_once(model, mon
     assert float(model.F.without(forget).gradient(w_r).norm()) <= STATIONARY
     monkeypatch.setattr(stationary, "lower", lambda *a: pytest.fail("lowered again"))
     assert model.retrained(forget).equal(w_r)
+
+
+def test_two_requests_of_one_size_are_retrained_each_without_its_own(model, monkeypatch):
+    model.at(STATIONARY)
+    monkeypatch.setattr(stationary, "lower", lambda F, w, gradient: F.gradient(w))
+    requests = [2, 5], [2, 6]
+    one, other = (model.retrained(torch.tensor(forget)) for forget in requests)
+    assert not one.equal(other)
+    one, other = (Stationary(SMALL, 0) for _ in requests)
+    for it, wanted in zip((one, other), requests, strict=True):
+        vars(it)["d"] = Asked(model.d.pair, 0, wanted=tuple(wanted))
+        vars(it.d)["retrained"] = model.d.trained  # one start, so that the request alone decides
+    assert not one.afresh().equal(other.afresh())
 
 
 def test_for_one_image_less_damping_covers_more_of_the_way(model):

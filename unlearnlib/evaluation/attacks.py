@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ..errors import require, require_choice
 from ..objective import Objective
+from .audit import finite
 
 LOSS_THRESHOLD = "loss threshold"
 LOW_FPR = 0.01
@@ -65,6 +66,7 @@ def features(before: Tensor, after: Tensor) -> np.ndarray:
     in the descending order of the original's, as "sorted concatenation" in Chen, Zhang, Wang,
     Backes, Humbert and Zhang, "When machine unlearning jeopardizes privacy" (2021), section 3.
     """
+    finite(before, "before", 2), finite(after, "after", 2)
     order = before.argsort(dim=1, descending=True)
     return torch.cat([before.gather(1, order), after.gather(1, order)], 1).numpy()
 
@@ -93,10 +95,10 @@ def attack(attacker: str, members: np.ndarray, unseen: np.ndarray, seed: int) ->
 
     Chen et al. fit on shadow models; an attacker who knows half of the true answers is stronger.
     The released code scores its attack on the rows that it was fitted on, 1,000 against 59,000.
-    Raises InputError for fewer than four members or fewer unseen samples than members.
+    Raises InputError for fewer than four members, fewer unseen samples than members, or NaN.
     """
     require_choice("attacker", attacker, ATTACKERS)
-    n, m = len(members), len(unseen)
+    n, m = (len(finite(x, name, 2)) for x, name in ((members, "members"), (unseen, "unseen")))
     require(
         n >= 4 and m >= n,
         f"{n} forgotten and {m} unseen samples; give at least 4 forgotten and as many unseen.",
@@ -124,6 +126,9 @@ def strength(runs: Sequence[Scores], seed: int = 0) -> dict[str, dict[str, float
     low, high  95% percentile bootstrap over the samples of each run; not over training seeds.
     """
     require(len(runs) > 0, "There are no scores to judge; give those of at least one attack.")
+    for run in runs:
+        finite(run.members, "members"), finite(run.unseen, "unseen")
+        finite(run.threshold, "threshold", 0)
     rng = np.random.default_rng(seed)
     draws = [_resampled(run, rng) for run in runs]
     means = {name: np.mean([run[name] for run in draws], axis=0) for name in draws[0]}

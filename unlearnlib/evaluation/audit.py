@@ -97,7 +97,7 @@ def guesses(confidences: ArrayLike) -> np.ndarray:
     confidences   (r,), such as log p of each canary's label. True, (r,), above their median: a
     function of the released model alone, as `canary_audit` needs.
     """
-    confidences = _finite(confidences, "confidences")
+    confidences = finite(confidences, "confidences")
     return confidences > np.median(confidences)
 
 
@@ -159,7 +159,7 @@ def shadow_audit(
     the largest |TPR - FPR|. The others are counted for `rates_audit`. Raises InputError for fewer
     than four models in a world.
     """
-    worlds = _finite(forgotten, "forgotten"), _finite(never, "never")
+    worlds = finite(forgotten, "forgotten"), finite(never, "never")
     fewest = min(map(len, worlds))
     require(
         fewest >= SHARE,
@@ -213,6 +213,17 @@ def clopper_pearson(count: int, total: int, level: float) -> tuple[float, float]
     return float(low), float(high)
 
 
+def finite(scores: ArrayLike, name: str, axes: int = 1) -> np.ndarray:
+    """`scores` as an array of so many axes. Refuses another shape, none at all, and NaN."""
+    scores, shape = np.asarray(scores, dtype=float), ("()", "(n,)", "(n, k)")[axes]
+    require(
+        scores.ndim == axes and scores.size > 0 and bool(np.isfinite(scores).all()),
+        f"{name} has shape {scores.shape} and {int((~np.isfinite(scores)).sum())} scores that are "
+        f"not finite; give finite numbers, at least one, in the shape {shape}.",
+    )
+    return scores
+
+
 def _log_tail(v: int, r: int) -> float:
     """ln P(Bin(r, 1/2) >= v); scipy's own logsf is the log of a tail that underflows."""
     return min(0.0, float(logsumexp(binom.logpmf(np.arange(v, r + 1), r, 0.5))))
@@ -226,16 +237,6 @@ def _best_cut(forgotten: np.ndarray, never: np.ndarray) -> tuple[float, int]:
     apart = above[0] - above[1]
     best = int(np.abs(apart).argmax())
     return float(cuts[best]), 1 if apart[best] >= 0 else -1
-
-
-def _finite(scores: ArrayLike, name: str) -> np.ndarray:
-    scores = np.asarray(scores, dtype=float)
-    require(
-        scores.ndim == 1 and len(scores) > 0 and bool(np.isfinite(scores).all()),
-        f"{name} has shape {scores.shape} and {int((~np.isfinite(scores)).sum())} scores that are "
-        "not finite; give one finite number each, at least one.",
-    )
-    return scores
 
 
 def _check_level(level: float) -> None:
