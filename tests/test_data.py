@@ -136,7 +136,7 @@ def test_a_subset_follows_unequal_classes():
     assert [int(y[order[:n]].sum()) for n in (10, 20, 50)] == [1, 2, 5]
 
 
-@pytest.mark.parametrize(("n_train", "n_test"), [(4001, 0), (0, 4001), (-1, 0)])
+@pytest.mark.parametrize(("n_train", "n_test"), [(4001, 0), (0, 4001), (-1, 0), (0.5, 0)])
 def test_more_than_there_is_is_refused(n_train, n_test):
     with pytest.raises(DataError) as refusal:
         load("mnist5k").subset(n_train, n_test)
@@ -485,6 +485,15 @@ def test_an_animation_is_refused(tmp_path):
     frames[0].save(folder / "train" / "cat" / "0.png", save_all=True, append_images=frames[1:])
     with pytest.raises(DataError, match="3 frames; convert it"):
         load(folder)
+
+
+def test_a_preview_behind_a_photograph_is_left_alone(tmp_path):
+    folder = write_folder(tmp_path / "pets", each=1)
+    photo, preview = (Image.new("RGB", (6, 8), (shade,) * 3) for shade in (77, 200))
+    path = folder / "train" / "cat" / "1.jpg"
+    photo.save(path, "MPO", save_all=True, append_images=[preview])
+    assert Image.open(path).n_frames == 2
+    assert load(folder).x_train[1].unique().tolist() == [77]
 
 
 # Links, names and a cache that cannot be

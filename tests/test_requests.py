@@ -53,6 +53,13 @@ def test_sets_of_no_size_are_refused(d, count):
         random_samples(d, count)
 
 
+def test_a_share_is_no_number_of_images_or_requests(d):
+    with pytest.raises(InputError, match="count is 0.1; .*a whole number"):
+        random_samples(d, 0.1)
+    with pytest.raises(InputError, match="requests is 2.5; .*a whole number"):
+        in_turn(torch.arange(9), 2.5)
+
+
 def test_asked_is_the_same_experiment_with_another_forget_set(tmp_path, monkeypatch, d):
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path))
     asked = Asked(SMALL, 0, wanted=(9, 2, 5))

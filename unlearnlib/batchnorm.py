@@ -42,7 +42,7 @@ def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
     Running mean and variance are plain averages over passes of one to two times `F.pass_size`
     samples. Apart from w they are a function of F's samples alone; with F = F_r and a noisy w no
     forgotten sample has a part in them, though they are themselves an exact (noiseless) statistic
-    of retained data.
+    of retained data. Raises InputError for a single sample where a layer needs two.
     """
     check_batch(F, w, F.n, "retain at least two samples")
     model = _in_training(F, w)

@@ -43,7 +43,7 @@ def require_counts(least: int = 1, /, **counts: int) -> None:
         # 3.0 is refused too: where a share or a mean is taken for a count, some are whole
         require(
             isinstance(count, Integral) and not isinstance(count, bool) and count >= least,
-            f"{name} is {count!r}; it must be at least {least} and a whole number, such as int(n).",
+            f"{name} is {count!r}; it must be at least {least} and a whole number, of type int.",
         )
 
 

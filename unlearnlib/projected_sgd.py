@@ -84,7 +84,8 @@ def projected_sgd(
     generator       decides the shuffles and nothing else.
 
     BatchNorm layers train on batch statistics and hand their buffers on. Raises InputError for
-    arguments out of range, DivergenceError once w stops being finite.
+    arguments out of range, and for a batch of one sample where BatchNorm needs two;
+    DivergenceError once w stops being finite.
     """
     _check(F, w0, C, lr, momentum, rows)
     require_counts(epochs=epochs, batch_size=batch_size)

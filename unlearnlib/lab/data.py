@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def data_root() -> Path:
 
 def _some(x: Tensor, y: Tensor, n: int, split: str) -> tuple[Tensor, Tensor, str]:
     require(
-        0 <= n <= len(y),
+        isinstance(n, Integral) and 0 <= n <= len(y),
         f"{n:,} {split} images were asked for and there are {len(y):,}; "
         f"ask for at most {len(y):,}, or for 0 to have all",
         DataError,

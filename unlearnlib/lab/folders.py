@@ -137,7 +137,8 @@ def _more_than_fits(image: Image.Image, path: str) -> str:
         return f"pixels of kind {image.mode}"
     if "transparency" in image.info:
         return f"pixels of kind {image.mode} with transparency"
-    if getattr(image, "n_frames", 1) > 1:
+    # a camera's MPO is a JPEG with a preview behind the picture
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         return f"{image.n_frames} frames"
     if image.format == "TIFF" and (channels := image.tag_v2.get(277, 1)) > 3:
         return f"{channels} channels"

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..errors import require
+from ..errors import require, require_counts
 from .experiments import Experiment, generator
 
 
@@ -55,6 +55,7 @@ def look_alikes(d: Experiment, count: int) -> Tensor:
 
 def in_turn(forget: Tensor, requests: int) -> list[Tensor]:
     """The same images as so many requests, of sizes that differ by one at most."""
+    require_counts(0, requests=requests)
     require(
         1 <= requests <= len(forget),
         f"{len(forget)} images cannot be {requests} requests; ask for 1 to {len(forget)}.",
@@ -63,6 +64,7 @@ def in_turn(forget: Tensor, requests: int) -> list[Tensor]:
 
 
 def _checked(d: Experiment, count: int) -> int:
+    require_counts(0, count=count)
     require(
         1 <= count < d.F.n, f"{count} of {d.F.n} images would be forgotten; give 1 to {d.F.n - 1}."
     )
