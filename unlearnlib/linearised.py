@@ -39,6 +39,7 @@ class Linearised:
         self.kept: list[Product] = []
         self.left = keep
 
+    @torch.enable_grad()
     def __call__(self, v: Tensor) -> Tensor:
         F, total = self.F, torch.zeros_like(v)
         for number, samples in enumerate(F.own_passes()):

@@ -39,6 +39,7 @@ def newton_update(
     whole       grad F(w), as in `retained_gradient`.
     """
     require_choice("gradient", gradient, ("retained", "forget"))
+    forget = F.indices(forget)
     F_r = F.without(forget)
     if gradient == "retained":
         b = retained_gradient(F, w, forget, whole)
@@ -57,6 +58,7 @@ def retained_gradient(
     training ends answers requests without a pass over the data. That the forgotten samples have a
     part in it does not matter: they cancel.
     """
+    forget = F.indices(forget)
     if whole is None:
         return F.without(forget).gradient(w)
     F_u = F.only(forget)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from . import checks
 from .checks import Indices
-from .errors import InputError, require, require_counts
+from .errors import require, require_counts
 from .linearised import (
     KEPT_BYTES,
     Linearised,
@@ -46,15 +46,21 @@ def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
 class Objective:
     """F(w) = mean loss + (wd/2)||w - center||^2 over n samples, for w of shape (p,).
 
-    model   any nn.Module; copied, never changed. Its device and dtype are the objective's.
-    x, y    n inputs and n targets; held by reference, moved to the dtype a batch at a time.
-    loss    loss(outputs, y) -> mean over the batch. Default: cross-entropy on integer labels.
+    model   any nn.Module; copied, never changed. Its device and dtype are the objective's. Weights
+            with requires_grad=False stay as they are and have no part in w.
+    x, y    n inputs and n targets: tensors, held by reference and moved to the dtype a batch at a
+            time, or arrays and lists of numbers.
+    loss    loss(outputs, y) -> mean over the batch, in which each sample counts alone. Default:
+            cross-entropy on integer labels.
     pass_size  samples that a pass over the data takes at a time: what bounds memory.
     weight_decay, center   the regulariser; center defaults to 0. It is the *squared* norm, as
             in the paper's text; the released code uses unsquared norms of single tensors.
     reduce  shares the sums over samples among processes; see reduce.py. One process by default.
+    public_buffers  names of buffers, and of weights that are not trained, which were fixed before
+            the data was seen; the model's own attribute of this name adds to them. A certificate
+            is refused where others are published beside w.
 
-    `w` lists the parameters in the order of `model.named_parameters()`, as
+    `w` lists the trained parameters in the order of `model.named_parameters()`, as
     torch.nn.utils.parameters_to_vector does. Raises InputError for inputs the model cannot take.
     """
 
@@ -69,14 +75,13 @@ class Objective:
         center: Tensor | None = None,
         pass_size: int = 1024,
         reduce: Alone = ALONE,
+        public_buffers: Collection[str] = (),
     ):
-        checks.dropout(model)
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._names = [name for name, _ in self.model.named_parameters()]
-        self._tied = len(self._names) < len([*self.model.named_parameters(remove_duplicate=False)])
-        self._shapes = [q.shape for q in self.model.parameters()]
-        self._sizes = [q.numel() for q in self.model.parameters()]
-        require(bool(self._sizes), "The model has no parameters; give one that can be trained.")
+        checks.model(model)
+        self.model = checks.copied(model).eval()
+        self._trained = {n: q for n, q in self.model.named_parameters() if q.requires_grad}
+        self._slots = _slots(self.model, self._trained)
+        self._sizes = [q.numel() for q in self._trained.values()]
         require(
             math.isfinite(weight_decay) and weight_decay >= 0,
             f"weight_decay is {weight_decay}; it must be a finite number >= 0.",
@@ -84,7 +89,10 @@ class Objective:
         require_counts(pass_size=pass_size)
         first = next(self.model.parameters())
         self.dtype, self.device, self.p = first.dtype, first.device, sum(self._sizes)
-        self.x, self.y, self.loss = x, y, loss
+        self.x, self.y, self.loss = checks.tensor(x, "x"), checks.tensor(y, "y"), loss
+        self.y = self.y if self.y.is_floating_point() else self.y.long()
+        self.public_buffers = {*public_buffers, *getattr(model, "public_buffers", ())}
+        checks.unpublished(self.model, self.public_buffers)  # a name that is not there is refused
         self.weight_decay, self.pass_size = float(weight_decay), pass_size
         self.reduce = reduce
         self.center = None if center is None else self.check(center, "center").clone()
@@ -102,19 +110,19 @@ class Objective:
 
     def initial(self) -> Tensor:
         """The flat vector of the model as it was handed over, shape (p,)."""
-        return torch.cat([q.reshape(-1) for q in self.model.parameters()])
+        return torch.cat([q.detach().reshape(-1) for q in self._trained.values()])
 
     def pieces(self, w: Tensor) -> dict[str, Tensor]:
         """Windows on w, (p,) or (k, p), one for each named parameter, in its shape."""
-        split = zip(w.split(self._sizes, -1), self._shapes, strict=True)
-        windows = (q.view(*w.shape[:-1], *shape) for q, shape in split)
-        return dict(zip(self._names, windows, strict=True))
+        split = zip(self._trained.items(), w.split(self._sizes, -1), strict=True)
+        return {name: part.view(*w.shape[:-1], *q.shape) for (name, q), part in split}
 
     def module(self, w: Tensor) -> nn.Module:
         """A copy of the model that holds w, in eval mode."""
-        model = copy.deepcopy(self.model)
-        nn.utils.vector_to_parameters(self.check(w).clone(), model.parameters())
-        return model.requires_grad_(True)
+        model, pieces = copy.deepcopy(self.model), self.pieces(self.check(w).clone())
+        for name, q in model.named_parameters():
+            q.data = pieces.get(name, q.data)
+        return model
 
     def only(self, rows: Indices) -> Objective:
         """The objective on these samples alone (the forget set). Data is shared, not copied."""
@@ -134,9 +142,7 @@ class Objective:
 
     def with_buffers(self, buffers: dict[str, Tensor]) -> Objective:
         """The same objective with other frozen buffers (BatchNorm statistics), by name."""
-        other = copy.copy(self)
-        other.model = copy.deepcopy(self.model)
-        other.buffers = dict(other.model.named_buffers())
+        other = self._with_model(copy.deepcopy(self.model))
         for name, buffer in other.buffers.items():
             require(
                 name in buffers and buffers[name].shape == buffer.shape,
@@ -148,18 +154,13 @@ class Objective:
 
     def with_loss(self, loss: Loss) -> Objective:
         """The same samples and regulariser under another loss, such as the negative of this one."""
-        other = copy.copy(self)
-        other.loss = loss
-        return other
+        return self._like(loss=loss)
 
     def to(self, dtype: torch.dtype) -> Objective:
         """The same objective in another precision; float64 for spectra and certificates."""
-        other = copy.copy(self)
-        other.model = copy.deepcopy(self.model).to(dtype)
-        other.buffers = dict(other.model.named_buffers())
-        other.dtype = dtype
-        other.center = None if self.center is None else self.center.to(dtype)
-        return other
+        other = self._with_model(copy.deepcopy(self.model).to(dtype))
+        center = None if self.center is None else self.center.to(dtype)
+        return other._like(dtype=dtype, center=center)
 
     # ---- values and derivatives over all n samples -----------------------------------------
 
@@ -173,8 +174,10 @@ class Objective:
         decay = self.weight_decay / 2 * float(self._from_center(w).square().sum())
         return float(self.reduce(total)) / self.n + decay
 
+    @torch.enable_grad()
     def gradient(self, w: Tensor) -> Tensor:
         """grad F(w), shape (p,)."""
+        checks.derivatives()
         leaf = self.check(w).requires_grad_()
         total = torch.zeros_like(leaf)
         for samples in self.own_passes():
@@ -187,6 +190,7 @@ class Objective:
 
         v (p,), or (k, p). The graphs that are kept take `keep` bytes at most.
         """
+        checks.derivatives()
         return Linearised(self, w, hessian_of_pass, keep)
 
     def ggn_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
@@ -195,6 +199,7 @@ class Objective:
         J^T (d^2 loss / d outputs^2) J v, plus wd v. Positive semi-definite for losses convex in
         the outputs; equal to the Hessian where the model is linear in its parameters.
         """
+        checks.derivatives()
         return Linearised(self, w, gauss_newton_of_pass, keep)
 
     def hvp(self, w: Tensor, v: Tensor) -> Tensor:
@@ -228,8 +233,8 @@ class Objective:
 
     def outputs_of(self, pieces: dict[str, Tensor], x: Tensor) -> Tensor:
         """The model's outputs on a batch, for parameters by name."""
-        given = {**self.buffers, **pieces}
-        return functional_call(self.model, given, (x,), tie_weights=self._tied)
+        weights = {slot: pieces[name] for slot, name in self._slots.items()}
+        return functional_call(self.model, self.buffers | weights, (x,), tie_weights=False)
 
     def batch_loss(self, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Mean loss on a batch. For k models, w (k, p), x (k, b, ...), y (k, b): shape (k,)."""
@@ -237,6 +242,7 @@ class Objective:
             return vmap(self.batch_loss)(w, x, y)
         return self.loss(self.outputs(w, x), y)
 
+    @torch.enable_grad()
     def hvp_each(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """k vectors v (k, p), each times the Hessian of its own batch x (k, b, ...), y (k, b).
 
@@ -275,29 +281,22 @@ class Objective:
     def check(self, w: Tensor, name: str = "w") -> Tensor:
         """`w` itself, if it is a finite vector (p,) or (k, p) of this objective's dtype."""
         checks.vector(w, self.p, self.dtype, name)
-        return w.detach()
+        return w.clone() if w.is_inference() else w.detach()
 
     def _check_data(self) -> None:
         n, m = len(self.x), len(self.y)
         require(n == m and n > 0, f"x has {n} samples and y has {m}; give as many, at least one.")
-        x, y = self.batch(slice(0, 1))
-        try:
-            with torch.no_grad():
-                outputs = self.outputs(self.initial(), x)
-        except (RuntimeError, ValueError, IndexError) as problem:
-            raise InputError(
-                f"The model cannot take inputs of shape {tuple(self.x.shape[1:])}: {problem}. "
-                "Give it the image shape it was built for."
-            ) from problem
-        if self.loss is cross_entropy:
-            checks.labels(self.y, outputs.shape[-1])
-        once = self.loss(outputs, y)
-        twice = self.loss(outputs.repeat_interleave(2, 0), y.repeat_interleave(2, 0))
-        require(
-            once.dim() == 0 and bool(torch.isclose(once, twice, rtol=1e-3, equal_nan=True)),
-            f"The loss returns {once.tolist()} for a sample and {twice.tolist()} for the same one "
-            "twice; it must return the mean over the batch, one number.",
-        )
+        for name, z in (("x", self.x), ("y", self.y)):
+            checks.finite(z, name)
+        few = checks.of_each_label(self.y)
+        x, y = self.batch(few)
+        # not at the start, where weights of 0 would make all samples look alike
+        w = self.initial() + torch.linspace(-0.1, 0.1, self.p).to(self.initial())
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs = checks.model_by_sample(lambda x: self.outputs(w, x), x[:2])
+            if self.loss is cross_entropy:
+                checks.labels(self.y, outputs.shape[-1])
+            checks.loss_by_sample(self.loss, outputs, y)
 
     def indices(self, rows: Indices) -> Tensor:
         """`rows` as integers, if they name samples of this objective, each once, at least one."""
@@ -306,8 +305,14 @@ class Objective:
     # ---- small things ------------------------------------------------------------------------
 
     def _on(self, rows: Tensor) -> Objective:
+        return self._like(rows=rows if self.rows is None else self.rows[rows])
+
+    def _with_model(self, model: nn.Module) -> Objective:
+        return self._like(model=model, buffers=dict(model.named_buffers()))
+
+    def _like(self, **changes) -> Objective:
         other = copy.copy(self)
-        other.rows = rows if self.rows is None else self.rows[rows]
+        vars(other).update(changes)
         return other
 
     def add_decay(self, gradient: Tensor, w: Tensor) -> None:
@@ -320,3 +325,17 @@ class Objective:
 
     def _cast(self, z: Tensor) -> Tensor:
         return z.to(self.device, self.dtype) if z.is_floating_point() else z.to(self.device)
+
+
+def _slots(model: nn.Module, trained: dict[str, nn.Parameter]) -> dict[str, str]:
+    """Where each trained parameter sits: {place in a layer: name in w}.
+
+    A weight that two layers share sits in two places. A layer that is reached by two names is one.
+    """
+    names = {id(q): name for name, q in trained.items()}
+    return {
+        f"{prefix}.{name}".lstrip("."): names[id(q)]
+        for prefix, layer in model.named_modules()
+        for name, q in layer._parameters.items()
+        if id(q) in names
+    }

@@ -137,9 +137,9 @@ class _Single:
         self.model = F.module(w)
         for layer in batchnorm.layers(self.model):
             layer.train()
-        windows = zip(F.pieces(w).values(), F.pieces(w.grad).values(), strict=True)
-        for q, (value, gradient) in zip(self.model.parameters(), windows, strict=True):
-            q.data, q.grad = value, gradient
+        parameters, slopes = dict(self.model.named_parameters()), F.pieces(w.grad)
+        for name, value in F.pieces(w).items():
+            parameters[name].data, parameters[name].grad = value, slopes[name]
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Put the gradient of the batch, decay included, into w.grad; return the batch's loss."""
