@@ -3,6 +3,7 @@
 import math
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 from dp_accounting import GaussianDpEvent
@@ -49,7 +50,28 @@ def test_delta_is_exact_over_eleven_orders_of_mu(log_mu, z):
     epsilon = mu * (mu / 2 + z)  # z standard deviations into the tail, up to epsilon = 5e9
     assume(epsilon >= 0)
     exact = float(exact_delta(mu, epsilon))
-    assert gaussian_delta(mu, 1.0, epsilon) == pytest.approx(exact, rel=1e-7, abs=0)
+    assert gaussian_delta(mu, 1.0, epsilon) == pytest.approx(exact, rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize(("sensitivity", "sigma", "exact"), [
+    (1e-15, 1.0, 1e-15 / math.sqrt(2 * math.pi)), (1.0, 1e12, 1e-12 / math.sqrt(2 * math.pi)),
+    (1e-200, 1e200, 0.0), (1e200, 1e-200, 1.0),
+])  # fmt: skip
+def test_delta_loses_nothing_where_noise_or_distance_is_everything(sensitivity, sigma, exact):
+    assert gaussian_delta(sensitivity, sigma, 0.0) == pytest.approx(exact, rel=1e-12, abs=0)
+    assert 0.0 <= gaussian_delta(sensitivity, sigma, 1.0) <= 1.0
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(1e-9, 1e-300), (1.0, 1e-5), (50.0, 1e-12)])
+def test_sigma_and_epsilon_are_rounded_up_until_delta_is_met(epsilon, delta):
+    """At 1e-9 and 1e-300 the root finder's sigma misses delta by a tenth."""
+    sigma = gaussian_sigma(1.0, epsilon, delta)
+    with mpmath.workdps(700):
+        mu = 1 / mpmath.mpf(sigma)
+        kept, lost = (mpmath.ncdf(s * mu / 2 - epsilon / mu) for s in (1, -1))
+        spent = kept - mpmath.exp(mpmath.mpf(epsilon)) * lost
+        assert 0.9 * delta < spent <= delta * (1 + mpmath.mpf("1e-11"))
+    assert gaussian_delta(1.0, sigma, gaussian_epsilon(1.0, sigma, delta)) <= delta
 
 
 @pytest.mark.parametrize("mu", [1e-8, 1e-3, 1.0, 1e3, 1e8])
@@ -221,6 +243,60 @@ def test_sigma_and_sensitivity_must_be_finite_and_positive(bad):
         gaussian_sigma(bad, 1, DELTA)
     with pytest.raises(InputError, match=f"sigma is {bad}"):
         compose_epsilon([1, 1], [1, bad], DELTA)
+
+
+# ---- what is published --------------------------------------------------------------------------
+
+
+def multiples(w, k):
+    return torch.equal(torch.ldexp(w, torch.tensor(-k)), torch.ldexp(w, torch.tensor(-k)).round())
+
+
+def test_secret_noise_is_drawn_on_a_grid_with_the_moments_of_a_gaussian():
+    n, sigma = 20_000, 0.3
+    estimate = torch.full((n,), 2.0, dtype=torch.float64)
+    state = torch.get_rng_state()
+    w, said = noise.published(estimate, sigma, 1.0)
+    assert said == noise.EXACT and torch.equal(state, torch.get_rng_state())
+    z = (w - 2.0) / sigma
+    for power, moment, variance in [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]:
+        assert abs(float((z**power).mean()) - moment) <= 5 * math.sqrt(variance / n)
+    assert not torch.equal(w, noise.published(estimate, sigma, 1.0)[0])
+
+
+@pytest.mark.parametrize(("sigma", "sensitivity"), [(150.0, 40.0), (1e-5, 1e-6), (1e-3, 10.0)])
+def test_its_grid_is_as_fine_as_delta_counts(sigma, sensitivity, monkeypatch):
+    """Rounding p coordinates to multiples of h moves two estimates apart by sqrt(p) h at most."""
+    asked, exactly = [], noise._exactly
+    monkeypatch.setattr(noise, "_exactly", lambda *a: (asked.append(a[2]), exactly(*a))[1])
+    estimate = torch.linspace(0, 1e-9, 50, dtype=torch.float64)
+    w, _ = noise.published(estimate, sigma, sensitivity)
+    h = 2.0 ** asked[0]
+    assert math.sqrt(50) * h <= noise.with_rounding(sensitivity) - sensitivity
+    assert h <= 2**-40 * sigma and h > 2**-42 * min(sigma, sensitivity / math.sqrt(50))
+    assert multiples(w, asked[0]) and not multiples(estimate, asked[0])
+
+
+def test_beyond_the_exact_sampler_the_sum_is_rounded_to_a_public_grid(monkeypatch):
+    monkeypatch.setattr(noise, "EXACT_UP_TO", 99)
+    w, said = noise.published(torch.ones(100, dtype=torch.float64), 0.25, 1.0)
+    assert said == noise.ON_A_GRID and multiples(w, -22)
+    assert 0.1 < float((w - 1).std()) < 0.4
+    assert noise.published(torch.ones(99, dtype=torch.float64), 0.25, 1.0)[1] == noise.EXACT
+
+
+def test_a_seed_gives_the_noise_that_it_always_gave(vectors):
+    for dtype in (torch.float32, torch.float64):
+        estimate = vectors(30).to(dtype)
+        w, said = noise.published(estimate, 0.1, 1.0, seed=5)
+        drawn = np.random.Generator(np.random.Philox(np.random.SeedSequence(5))).normal(size=30)
+        assert said == noise.REPRODUCIBLE and w.dtype == dtype
+        assert torch.equal(w, (estimate.double() + 0.1 * torch.tensor(drawn)).to(dtype))
+
+
+def test_a_release_in_single_precision_is_the_exact_sum_rounded(vectors):
+    w, said = noise.published(vectors(10).float(), 0.1, 1.0)
+    assert (w.dtype, said) == (torch.float32, noise.EXACT)
 
 
 # ---- drawing ------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from . import bounds, card, checks
 from .errors import require
-from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma
+from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma, with_rounding
 
 PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
 THE_BALL = "the ball alone: both models satisfy ||w|| <= C"
@@ -164,16 +164,20 @@ def _holds(behind: dict[str, Constant]) -> str:
 def calibrate(
     s: Sensitivity, delta: float, epsilon: float | None, sigma: float | None
 ) -> tuple[float, float]:
-    """(epsilon, sigma) from whichever of the two is given, by the analytic mechanism."""
+    """(epsilon, sigma) from whichever of the two is given, by the analytic mechanism.
+
+    What is hidden is Delta and the rounding of the sampler; see `noise.published`.
+    """
     check_delta(delta)
+    hidden = with_rounding(s.value)
     require(
         (epsilon is None) != (sigma is None),
         f"epsilon is {epsilon} and sigma is {sigma}; give exactly one, the other follows.",
     )
     if sigma is not None:
-        return gaussian_epsilon(s.value, sigma, delta), sigma
+        return gaussian_epsilon(hidden, sigma, delta), sigma
     check_budget(epsilon, delta)
-    return epsilon, gaussian_sigma(s.value, epsilon, delta)
+    return epsilon, gaussian_sigma(hidden, epsilon, delta)
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,6 +185,9 @@ class Certificate:
     """(epsilon, delta) of one release and all that it rests on. Shows as a table.
 
     C, tol          infinite and None where the sensitivity rests on neither
+    noise           how it was drawn: one of the three of `noise.published`
+    known           what else both worlds know: the number of samples at the start, the width, what
+                    the hyperparameters were tuned on; none of it is protected
     doing_nothing   the distance that would be certified without any update
     reasons         what the data refuted, where `holds` is void; else what weakens it
     measurements    what was measured on the data (private)
@@ -197,6 +204,7 @@ class Certificate:
     holds: str
     noise: str
     doing_nothing: float
+    known: dict[str, float | str] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     measurements: dict[str, float | str] = field(default_factory=dict)
 
@@ -226,6 +234,7 @@ class Certificate:
             "lam": self.lam,
             "tol": self.tol,
             "constants": {name: _public(q) for name, q in self.constants.named().items()},
+            "known to all": dict(self.known),
         }
 
     def private(self) -> dict:
