@@ -84,11 +84,21 @@ def refusals(together):
     mlp = make_mlp()
     F = mlp.objective(reduce=together)
     few = dict(lam=20.0, chains=1, scale=50.0)
+    noise, both = dict(lam=20.0, delta=1e-5, sigma=0.1), [1, 2] if together.rank else [2, 1]
+    proof = dict(constants=ul.Constants(lam_min=1.0, G=9.0), delta=1e-5, sigma=0.1)
+    mlp.y = (mlp.y + together.rank) % 3
+    F_own = mlp.objective(reduce=together)
     other = together if together.rank else together.agree
     for name, error, call in (
         ("shapes", RankLostError, lambda: together(unequal)),
         ("calls", RankLostError, lambda: other(part)),
         ("chains", InputError, lambda: ul.lissa(F, mlp.w, mlp.w, **few)),
+        ("forget", InputError, lambda: ul.unlearn(F, mlp.w, [together.rank], C=20.0, **noise)),
+        ("order", InputError, lambda: ul.unlearn(F, mlp.w, both, C=20.0, **noise)),
+        ("C", InputError, lambda: ul.unlearn(F, mlp.w, [1], C=20.0 + together.rank, **noise)),
+        ("w", InputError, lambda: ul.unlearn(F, mlp.w + together.rank, [1], C=99.0, **noise)),
+        ("y", InputError, lambda: ul.unlearn(F_own, mlp.w, [1], C=20.0, **noise)),
+        ("convex", InputError, lambda: ul.unlearn_strongly_convex(F, mlp.w, both, **proof)),
     ):
         with pytest.raises(error) as caught:
             call()

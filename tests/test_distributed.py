@@ -85,6 +85,9 @@ def test_other_calls_and_too_few_chains_are_refused_by_name(several):
         assert f"different calls; here it is the sum of shape ({2 + rank},)" in said["shapes"]
         assert ("sum" if rank else "agreement") + " of shape (3,)" in said["calls"]
         assert f"chains is 1 for {len(several)} processes" in said["chains"]
+        for name in ("forget", "order", "C", "w", "y", "convex"):
+            held = name if name in ("C", "w", "y") else "forget"
+            assert f"hold different values of {held}; give all of them the same" in said[name]
 
 
 def assert_lost(done, folder):

@@ -76,7 +76,7 @@ def test_it_says_how_far_it_came(softmax):
 
 def test_steps_that_run_out_are_named(softmax):
     F = softmax.objective(weight_decay=0.1)
-    with pytest.raises(ul.DivergenceError, match="after 1 Newton steps, above 1e-12; allow more"):
+    with pytest.raises(ul.DivergenceError, match="after 1 steps, above 1e-12; allow more"):
         ul.refine(F, 5 * softmax.w, gradient=1e-12, max_steps=1)
 
 

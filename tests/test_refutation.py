@@ -79,11 +79,20 @@ def test_a_void_request_leaves_the_balls_certificate_alone():
 @pytest.mark.parametrize(("dtype", "holds"), [(torch.float32, "void"), (torch.float64, "proved")])
 def test_a_distance_within_rounding_is_not_certified(dtype, holds):
     F = linear([[1.0]] * 8, [0.5] * 8, dtype)
-    tight = ul.Constants(**EXACT, L=ul.proved(1, ""), lam_min=ul.proved(1, ""), G=ul.chosen(1e-7))
+    L = 1.0 if dtype == torch.float32 else ul.proved(1, "")  # single precision proves nothing
+    tight = ul.Constants(**EXACT, L=L, lam_min=ul.proved(1, ""), G=ul.chosen(1e-7))
     terms = dict(C=4.0, lam=0.0, tol=1e-9, delta=1e-5, epsilon=1.0, constants=tight)
     card = ul.unlearn(F, torch.tensor([0.5], dtype=dtype), [0], **terms).certificate
     assert card.holds == holds
     assert ("within rounding of torch.float32" in " ".join(card.reasons)) == (holds == "void")
+
+
+def test_single_precision_proves_nothing():
+    F = linear([[1.0]] * 8, [0.5] * 8, torch.float32)
+    known = ul.Constants(**EXACT, L=ul.proved(1, ""), lam_min=ul.proved(1, ""), G=ul.chosen(1e-3))
+    terms = dict(C=4.0, lam=0.0, tol=1e-6, delta=1e-5, epsilon=1.0, constants=known)
+    with pytest.raises(ul.InputError, match=r"float32.*use F.to\(torch.float64\)"):
+        ul.unlearn(F, torch.tensor([0.5]), [0], **terms)
 
 
 def test_measured_constants_that_set_sigma_are_named():

@@ -2,11 +2,13 @@
 
 import json
 import math
+from collections import Counter
 
 import pytest
 import torch
 
 import unlearnlib as ul
+from unlearnlib import strongly_convex
 
 DECAY = 0.1
 TERMS = {"delta": 1e-5, "epsilon": 1.0}
@@ -14,6 +16,12 @@ TERMS = {"delta": 1e-5, "epsilon": 1.0}
 
 def constants(G=1e-3, mu=DECAY):
     return ul.Constants(lam_min=ul.proved(mu, "decay"), G=ul.chosen(G), sample_gradient=20.0)
+
+
+def means(y):
+    """F(w) = mean ||w - y_i||^2 / 2: its Hessian is the identity, its minimum the mean of y."""
+    model = torch.nn.Linear(1, y.shape[1], bias=False, dtype=y.dtype)
+    return ul.Objective(model, torch.ones(len(y), 1, dtype=y.dtype), y, loss=ul.squared_error)
 
 
 @pytest.fixture
@@ -63,7 +71,8 @@ def test_the_noise_is_the_same_in_both_worlds(trained):
         ul.unlearn_strongly_convex(F, w, rows, constants=constants(), **TERMS).certificate
         for rows in ([0], list(range(30)))
     )
-    assert one.sigma == many.sigma == ul.gaussian_sigma(2e-3 / DECAY, 1.0, 1e-5)
+    hidden = 2e-3 / DECAY * (1 + 2**-40)  # what the sampler's grid adds counts
+    assert one.sigma == many.sigma == ul.gaussian_sigma(hidden, 1.0, 1e-5)
     assert one.public_json() == many.public_json()
 
 
@@ -111,13 +120,21 @@ def test_a_mu_that_is_too_large_is_refuted(trained):
     assert card.holds == "void" and "claim a smaller lam_min" in card.reasons[0]
 
 
-def test_a_delta_within_rounding_is_void(trained):
-    F, w = trained(1e-6)
-    card = ul.unlearn_strongly_convex(
-        F.to(torch.float32), w.float(), [3], constants=constants(1e-6, mu=DECAY), **TERMS
-    ).certificate
-    assert card.sensitivity.value < 1e-4 * float(w.norm())
-    assert card.holds == "void" and "F.to(torch.float64)" in card.reasons[-1]
+@pytest.mark.parametrize(("far", "holds"), [(1e9, "proved"), (1e11, "void")])
+def test_a_delta_within_rounding_is_void(far, holds):
+    F = means(far + torch.arange(8.0, dtype=torch.float64)[:, None])
+    claim = ul.Constants(lam_min=ul.proved(1, ""), G=ul.chosen(1e-3))
+    card = ul.unlearn_strongly_convex(F, F.y.mean(0), [3], constants=claim, **TERMS).certificate
+    assert card.holds == holds
+    assert ("F.to(torch.float64)" in " ".join(card.reasons)) == (holds == "void")
+
+
+def test_single_precision_proves_nothing(trained):
+    F, w = trained(1e-3)
+    with pytest.raises(ul.InputError, match=r"float32.*use F.to\(torch.float64\)"):
+        ul.unlearn_strongly_convex(
+            F.to(torch.float32), w.float(), [3], constants=constants(), **TERMS
+        )
 
 
 def test_the_card_speaks_of_no_ball(trained):
@@ -145,6 +162,101 @@ def test_batchnorm_is_refused(batchnorm_net, batchnorm_data):
     F = ul.Objective(batchnorm_net, *batchnorm_data)
     with pytest.raises(ul.InputError, match="norm='group'"):
         ul.unlearn_strongly_convex(F, F.initial(), [0], constants=constants(), **TERMS)
+
+
+# ---- the card checks its own conditions ---------------------------------------------------------
+
+
+def card_of(F, w, estimate, G, monkeypatch, mu=1.0):
+    """The card where refining ends at this estimate and reports that it arrived."""
+    said = ul.Refinement(estimate, 0.0, [1.0, 0.0], 1.0, 0.0)
+    monkeypatch.setattr(strongly_convex, "refine", lambda *a, **b: said)
+    claim = ul.Constants(lam_min=ul.proved(mu, ""), G=ul.chosen(G))
+    return ul.unlearn_strongly_convex(F, w, [0], constants=claim, **TERMS).certificate
+
+
+def test_the_gradient_at_the_estimate_is_measured_and_at_most_G(monkeypatch):
+    F = means(torch.tensor([[3.0], [1.0], [1.25]], dtype=torch.float64))
+    estimate = torch.tensor([1.125 + 0.01], dtype=torch.float64)
+    reached = float(F.without([0]).gradient(estimate).norm())
+    at, below = reached, math.nextafter(reached, 0)
+    assert card_of(F, F.y.mean(0), estimate, at, monkeypatch).holds == "proved"
+    card = card_of(F, F.y.mean(0), estimate, below, monkeypatch)
+    assert card.holds == "void" and "refine further, down to G" in card.reasons[0]
+
+
+def test_the_gradient_of_the_trained_model_is_measured_and_at_most_G(monkeypatch):
+    F = means(torch.tensor([[3.0], [1.0], [1.25]], dtype=torch.float64))
+    w, exact = F.y.mean(0) + 0.01, F.y[1:].mean(0)
+    reached = float(F.gradient(w).norm())
+    assert card_of(F, w, exact, reached, monkeypatch).holds == "proved"
+    card = card_of(F, w, exact, math.nextafter(reached, 0), monkeypatch)
+    assert card.holds == "void" and "train on" in card.reasons[0]
+
+
+@pytest.mark.parametrize(("claimed", "holds"), [(0.999, "proved"), (1.001, "void")])
+def test_a_mu_above_the_least_curvature_is_refuted(claimed, holds, vectors):
+    """Least squares whose smallest eigenvalue is known, and no step goes in its direction."""
+    x = vectors(40, 6, seed=1)
+    model = torch.nn.Linear(6, 1, bias=False).double()
+    w = vectors(6, seed=2)
+    F = ul.Objective(model, x, (x @ w)[:, None], loss=ul.squared_error, weight_decay=0.01)
+    least = float(torch.linalg.eigvalsh(x[1:].T @ x[1:] / 39)[0]) + 0.01
+    best = ul.refine(F, w, gradient=1e-12).w
+    claim = ul.Constants(lam_min=ul.proved(claimed * least, ""), G=ul.chosen(1e-2))
+    card = ul.unlearn_strongly_convex(F, best, [0], constants=claim, **TERMS).certificate
+    assert card.holds == holds
+    assert ("A direction has curvature" in " ".join(card.reasons)) == (holds == "void")
+
+
+def test_a_decay_claimed_tenfold_is_refuted(many_softmax):
+    problem = many_softmax(200)
+    F = problem.objective(weight_decay=1e-4)
+    w = ul.refine(F, 0 * problem.w, gradient=1e-8).w
+    card = ul.unlearn_strongly_convex(
+        F, w, range(5), constants=constants(1e-7, mu=1e-3), **TERMS
+    ).certificate
+    assert card.holds == "void" and "below mu = 0.001" in card.reasons[-1]
+
+
+def test_moving_further_than_the_gradients_differ_is_refuted(monkeypatch):
+    F = means(torch.tensor([[3.0], [1.0], [1.25]], dtype=torch.float64))
+    card = card_of(F, F.y.mean(0), F.y[1:].mean(0), 1.0, monkeypatch, mu=1 + 1e-9)
+    assert any("claim a smaller lam_min" in reason for reason in card.reasons)
+    card = card_of(F, F.y.mean(0), F.y[1:].mean(0), 1.0, monkeypatch, mu=1.0)
+    assert card.holds == "proved"
+
+
+def test_what_the_check_costs(monkeypatch, trained):
+    F, w = trained(1e-3)
+    seen = Counter()
+    for name in ("gradient", "hvp"):
+        plain = getattr(ul.Objective, name)
+        monkeypatch.setattr(ul.Objective, name, lambda F, *a, plain=plain, name=name: (
+            seen.update([(name, F.n)]), plain(F, *a))[1])  # fmt: skip
+    card_of(F, w, w, 1e-3, monkeypatch, mu=DECAY)
+    assert seen == {("gradient", 60): 1, ("gradient", 59): 1, ("gradient", 1): 1, ("hvp", 59): 1}
+
+
+def test_the_card_says_what_is_known_to_all(trained):
+    F, w = trained(1e-3)
+    terms = TERMS | {"constants": constants(), "known": {"tuned on": "other digits"}}
+    queue = ul.StronglyConvexUnlearner(F, w, **terms)
+    for rows in ([0], [1, 2]):
+        card = queue.forget(rows).certificate
+        known = json.loads(card.public_json())["known to all"]
+        assert known == {
+            "samples at the start": 60, "weights": 15, "weight decay": DECAY,
+            "tuned on": "other digits",
+        }  # fmt: skip
+        assert "tuned on" in repr(card)
+
+
+def test_what_is_printed_does_not_hold_the_estimate(trained):
+    F, w = trained(1e-3)
+    release = ul.unlearn_strongly_convex(F, w, [0], constants=constants(), **TERMS)
+    for thing in (release, release.solution):
+        assert "estimate=" not in repr(thing) and "w=" not in repr(release.solution)
 
 
 # ---- sequences ----------------------------------------------------------------------------------

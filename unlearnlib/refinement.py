@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from .cg import conjugate_gradient
@@ -26,7 +27,7 @@ class Refinement:
     gradients  the work, in gradients of F, a Hessian product as two
     """
 
-    w: Tensor
+    w: Tensor = field(repr=False)
     gradient: float
     history: list[float]
     gradients: float
@@ -39,7 +40,7 @@ class Refinement:
 
 def refine(
     F: Objective, w: Tensor, *, gradient: float, curvature: Objective | None = None,
-    max_steps: int = 100,
+    smoothness: float | None = None, max_steps: int = 100,
 ) -> Refinement:  # fmt: skip
     """Lower F from w (p,) by Newton steps until ||grad F(w)|| <= gradient, over all samples.
 
@@ -51,9 +52,13 @@ def refine(
     curvature   the objective whose Hessian is used, F itself by default. A sample of F's samples,
                 in float32, makes a step cheap; it changes how fast the gradient falls, not where
                 it ends, since the gradient is F's own.
+    smoothness  L, where ||grad F|| is known to be L-Lipschitz: where no length of a Newton step
+                lowers the gradient, or max_steps of them did not suffice, gradient descent at 1/L
+                does. Each such step leaves at most 1 - mu/L of it where F is mu-strongly convex,
+                so that the end is reached, up to rounding.
 
-    Raises DivergenceError where no step makes the gradient smaller, or max_steps are used up, and
-    NegativeCurvatureError where H is not positive definite.
+    Raises DivergenceError where no step makes the gradient smaller, or without `smoothness`
+    max_steps are used up, and NegativeCurvatureError where H is not positive definite.
     """
     F.check(w)
     require(gradient > 0, f"gradient is {gradient}; the norm to stop at must be > 0.")
@@ -62,32 +67,48 @@ def refine(
     slope = F.gradient(w)
     history, cost = [float(slope.norm())], 1.0
     while history[-1] > gradient:
-        require(
-            len(history) <= max_steps,
-            f"||grad F|| is {history[-1]:.3g} after {max_steps} Newton steps, above {gradient:g}; "
-            "allow more steps, or take the curvature of more samples.",
-            DivergenceError,
-        )
-        at, b = w.to(model.dtype), slope.to(model.dtype)
-        solution = conjugate_gradient(model, at, b, lam=0.0, tol=ENOUGH)
-        w, slope, tries = _shortened(F, w, solution.x.to(w.dtype), history[-1])
-        cost += tries + PRODUCT * (solution.steps + 1) * model.n / F.n
+        moved = None
+        if len(history) <= max_steps:
+            at, b = w.to(model.dtype), slope.to(model.dtype)
+            solution = conjugate_gradient(model, at, b, lam=0.0, tol=ENOUGH)
+            moved, tries = _shortened(F, w, solution.x.to(w.dtype), history[-1])
+            cost += tries + PRODUCT * (solution.steps + 1) * model.n / F.n
+        if moved is None and smoothness is not None:
+            moved, cost = _descended(F, w, slope, smoothness), cost + 1
+        require(moved is not None, _stuck(history, max_steps, gradient, w.dtype), DivergenceError)
+        w, slope = moved
         history.append(float(slope.norm()))
     return Refinement(w, history[-1], history, cost, time.perf_counter() - started)
 
 
-def _shortened(F: Objective, w: Tensor, step: Tensor, norm: float) -> tuple[Tensor, Tensor, int]:
-    """w - t step and its gradient, for the first t of 1, 1/2, 1/4, ... that lowers the gradient.
+Moved = tuple[Tensor, Tensor] | None  # w and its gradient, or None where nothing lowers it
 
-    And how many were tried.
-    """
+
+def _shortened(F: Objective, w: Tensor, step: Tensor, norm: float) -> tuple[Moved, int]:
+    """w - t step for the first t of 1, 1/2, 1/4, ... that lowers the gradient; tries it took."""
     for halvings in range(MOST_HALVINGS + 1):
         t = 0.5**halvings
         slope = F.gradient(w - t * step)
         if float(slope.norm()) <= (1 - t / 4) * norm:
-            return w - t * step, slope, halvings + 1
-    raise DivergenceError(
-        f"||grad F|| stays at {norm:.3g} whatever the length of the step: rounding in "
-        f"{w.dtype}, or curvature that is not F's. Use F.to(torch.float64), the curvature of more "
+            return (w - t * step, slope), halvings + 1
+    return None, MOST_HALVINGS + 1
+
+
+def _descended(F: Objective, w: Tensor, slope: Tensor, smoothness: float) -> Moved:
+    """One step of gradient descent at 1/L, unless rounding keeps it from lowering the gradient."""
+    there = w - slope / smoothness
+    lower = F.gradient(there)
+    return (there, lower) if lower.norm() < slope.norm() else None
+
+
+def _stuck(history: list[float], max_steps: int, gradient: float, dtype: torch.dtype) -> str:
+    if len(history) > max_steps:
+        return (
+            f"||grad F|| is {history[-1]:.3g} after {len(history) - 1} steps, above {gradient:g}; "
+            "allow more steps, or take the curvature of more samples."
+        )
+    return (
+        f"||grad F|| stays at {history[-1]:.3g} whatever the length of the step: rounding in "
+        f"{dtype}, or curvature that is not F's. Use F.to(torch.float64), the curvature of more "
         "samples, or a larger gradient to stop at."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +15,7 @@ from .errors import require
 from .newton import Solver
 from .noise import check_delta, compose_epsilon, gaussian_epsilon
 from .objective import Objective
-from .unlearn import Release, check_model, target_sensitivity, unlearn
+from .unlearn import Release, check_model, known_to_all, target_sensitivity, unlearn
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Budget:
     """The epsilon of each release and of the history, at one delta.
 
     each      epsilon of release k alone: what someone learns who sees only that one
-    history   epsilon of releases 1..k seen together; the first request appears in all of them
+    history   epsilon of releases 1..k seen together, for the samples of request 1, which all of
+              them must hide. Those of request j are hidden by releases j..k only, which cost no
+              more; in the releases before, they were still trained on and nothing hid them.
     """
 
     delta: float
@@ -57,18 +60,13 @@ class SequentialUnlearner:
         solver: Solver = conjugate_gradient,
         tol: float = 1e-3,
         seed: int | None = None,
+        known: Mapping[str, float | str] | None = None,
     ):
         self._start(F, w, seed)
         self.terms = dict(
-            C=C,
-            lam=lam,
-            delta=delta,
-            epsilon=epsilon,
-            sigma=sigma,
-            constants=constants,
-            solver=solver,
-            tol=tol,
-        )
+            C=C, lam=lam, delta=delta, epsilon=epsilon, sigma=sigma, constants=constants,
+            solver=solver, tol=tol, known=known_to_all(F, known),
+        )  # fmt: skip
         check_model(F, w, C)
         # refuse now what the first request would
         calibrate(target_sensitivity(F, C, lam, tol, constants), delta, epsilon, sigma)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Solution:
     scale        LiSSA's scale; None for conjugate gradient
     """
 
-    x: Tensor
+    x: Tensor = field(repr=False)
     residual: float
     residual_on: str
     history: list[tuple[int, float]]

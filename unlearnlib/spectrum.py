@@ -54,6 +54,28 @@ def extreme_eigenvalues(
     return Extremes(min(low, top), top)
 
 
+def lowest_direction(F: Objective, w: Tensor, *, products: int = 40) -> Tensor:
+    """The unit vector (p,) of least curvature among all in a Krylov space of the Hessian at w.
+
+    Rayleigh and Ritz's on the space that so many Hessian products span from a fixed start; less
+    where they span it all. v^T H v is above the smallest eigenvalue.
+    """
+    H, fixed = F.hessian_at(w), torch.Generator().manual_seed(0)
+    v = torch.randn(F.p, generator=fixed, dtype=torch.float64).to(w)
+    basis, images = [], []
+    for _ in range(min(products, F.p)):
+        for q in basis * 2:  # twice, since rounding leaves something of them
+            v = v - (q @ v) * q
+        if not v.norm() > 1e-12 * (1 if not images else images[-1].norm()):
+            break
+        basis.append(v / v.norm())
+        images.append(H(basis[-1]))
+        v = images[-1]
+    Q = torch.stack(basis)
+    ritz = Q @ torch.stack(images).T
+    return torch.linalg.eigh((ritz + ritz.T) / 2).eigenvectors[:, 0] @ Q
+
+
 def minibatch_curvature(
     F: Objective, w: Tensor, batch_size: int, *, batches: int = 32, iterations: int = 12,
     generator: torch.Generator | None = None,

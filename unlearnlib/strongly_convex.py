@@ -17,22 +17,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from . import batchnorm, bounds, evidence
+from . import batchnorm, bounds, evidence, spectrum
 from .certificate import VOID, Certificate, Constants, calibrate, strongly_convex_sensitivity
 from .checks import Indices
 from .errors import require
+from .noise import published
 from .objective import Objective
 from .refinement import Refinement, refine
 from .sequential import SequentialUnlearner
-from .unlearn import REPRODUCIBLE, SECRET, Release, check_vector, with_noise
+from .unlearn import Release, check_precision, check_vector, known_to_all, same_everywhere
 
 Curvature = Callable[[Objective], Objective]
 MOVED = "distance that refining moved"
+APART = "||grad F_r(w) - grad F_r(estimate)||"
+LEAST = "least curvature found at the estimate"
+LOOKED_AT = 128  # samples that Lanczos looks at for a direction
 
 
 def unlearn_strongly_convex(
@@ -46,44 +50,53 @@ def unlearn_strongly_convex(
     sigma: float | None = None,
     curvature: Curvature | None = None,
     seed: int | None = None,
+    known: Mapping[str, float | str] | None = None,
 ) -> Release:
     """Forget samples of F: refine w on the retained set to ||grad F_r|| <= G, add N(0, sigma^2 I).
 
     w           (p,), trained on F to ||grad F(w)|| <= G by a procedure that would have trained the
                 retained samples to G as well (`refine` is one).
     constants   lam_min = mu > 0, which must hold everywhere, and G; sample_gradient, where it is
-                known, tells what doing nothing gives.
-    delta, epsilon, sigma, seed   as in `unlearn`.
+                known, tells what doing nothing gives, and L makes sure that refining ends.
+    delta, epsilon, sigma, seed, known   as in `unlearn`.
     curvature   gives the objective whose Hessian the Newton steps use, from F_r; F_r by default.
 
-    Gradients are measured in F's precision: give it in float64, and a curvature in float32. What
-    is met on the way can void the certificate, never change its sigma. A w whose gradient exceeds
-    G does not hurt Delta by itself; it shows that training does not enforce G, which the retrained
-    model's side of the bound needs.
+    F is float64, since gradients prove here; a curvature may be float32. What is met on the way can
+    void the certificate, never change its sigma. A w whose gradient exceeds G does not hurt Delta
+    by itself; it shows that training does not enforce G, which the retrained model's side of the
+    bound needs.
+
+    Its conditions are measured at the end, whoever refined: ||grad F(w)|| on all samples;
+    ||grad F_r(estimate)||, one gradient on the retained ones; strong monotonicity from w to the
+    estimate, a gradient on the forgotten ones; and the curvature at the estimate in one direction,
+    one Hessian product, where Lanczos on LOOKED_AT of the samples finds it lowest. These refute a
+    mu that is too large; they do not prove one that is not.
 
     Not covered: how long the answer takes, in how many steps, and whether it is refused or void.
     All are functions of the data: answer on a fixed schedule, and keep a refusal to yourself.
     Bad input raises InputError; a gradient that does not come down raises DivergenceError.
     """
     _check(F, w)
-    F_r = F.without(forget)
-    forgotten = F.n - F_r.n
+    rows = F.indices(forget)
+    F_r, F_u = F.without(rows), F.only(rows)
     target = strongly_convex_sensitivity(constants)
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
+    same_everywhere(F, w, rows, math.inf)
+    mu, g, G, L = (constants.named()[q].value for q in ("lam_min", "sample_gradient", "G", "L"))
 
     started = time.perf_counter()
-    refined = refine(F_r, w, gradient=constants.G.value, curvature=curvature and curvature(F_r))
-    released = F.reduce.agree(with_noise(refined.w, sigma, seed))
+    model, smoothness = curvature and curvature(F_r), L if L < math.inf else None
+    refined = refine(F_r, w, gradient=G, curvature=model, smoothness=smoothness)
+    noisy, noise = published(refined.w, sigma, target.value, seed)
+    released = F.reduce.agree(noisy)
     seconds = time.perf_counter() - started
 
-    found = _measurements(F, forgotten, w, refined)
+    found = _measurements(F, F_r, F_u, w, refined)
     refuted = _refuted(found, constants, target.value, refined.w)
-    mu, g, G = (constants.named()[name].value for name in ("lam_min", "sample_gradient", "G"))
     certificate = Certificate(
         epsilon, delta, sigma, target, C=math.inf, lam=0.0, tol=None, constants=constants,
-        holds=VOID if refuted else target.holds,
-        noise=SECRET if seed is None else REPRODUCIBLE,
-        doing_nothing=bounds.stability_bound(F.n, forgotten, g, mu, G),
+        holds=VOID if refuted else target.holds, noise=noise,
+        doing_nothing=bounds.stability_bound(F.n, F_u.n, g, mu, G), known=known_to_all(F, known),
         reasons=refuted or evidence.weakened(constants.behind_convexity()), measurements=found,
     )  # fmt: skip
     return Release(released, certificate, refined.w, refined, {}, seconds)
@@ -109,12 +122,14 @@ class StronglyConvexUnlearner(SequentialUnlearner):
         sigma: float | None = None,
         curvature: Curvature | None = None,
         seed: int | None = None,
+        known: Mapping[str, float | str] | None = None,
     ):
         _check(F, w)
         self._start(F, w, seed)
         self.terms = dict(
-            constants=constants, delta=delta, epsilon=epsilon, sigma=sigma, curvature=curvature
-        )
+            constants=constants, delta=delta, epsilon=epsilon, sigma=sigma, curvature=curvature,
+            known=known_to_all(F, known),
+        )  # fmt: skip
         # refuse now what the first request would
         calibrate(strongly_convex_sensitivity(constants), delta, epsilon, sigma)
 
@@ -124,6 +139,7 @@ class StronglyConvexUnlearner(SequentialUnlearner):
 
 def _check(F: Objective, w: Tensor) -> None:
     check_vector(F, w)
+    check_precision(F)
     require(
         not batchnorm.layers(F.model),
         "The model has BatchNorm: what is released is not what was trained, and no bound but a "
@@ -132,35 +148,50 @@ def _check(F: Objective, w: Tensor) -> None:
 
 
 def _measurements(
-    F: Objective, forgotten: int, w: Tensor, refined: Refinement
+    F: Objective, F_r: Objective, F_u: Objective, w: Tensor, refined: Refinement
 ) -> dict[str, float | str]:
+    whole, left = F.gradient(w), F_r.gradient(refined.w)
+    before = (F.n * whole - F_u.n * F_u.gradient(w)) / F_r.n
+    order = torch.randperm(F_r.n, generator=torch.Generator().manual_seed(0))
+    v = spectrum.lowest_direction(F_r.only(order[:LOOKED_AT]), refined.w)
     return {
-        "samples trained on": F.n,
-        "samples forgotten": forgotten,
-        evidence.GRADIENT: float(F.gradient(w).norm()),
-        evidence.RETAINED_GRADIENT: refined.history[0],
-        evidence.LEFT: refined.gradient,
+        "samples forgotten": F_u.n,
+        evidence.GRADIENT: float(whole.norm()),
+        evidence.RETAINED_GRADIENT: float(before.norm()),
+        evidence.LEFT: float(left.norm()),
         "Newton steps": len(refined.history) - 1,
         MOVED: float((refined.w - w).norm()),
+        APART: float((before - left).norm()),
+        LEAST: float(v @ F_r.hvp(refined.w, v)),
     }
 
 
 def _refuted(
     found: dict[str, float | str], constants: Constants, Delta: float, estimate: Tensor
 ) -> tuple[str, ...]:
-    """The conditions that the data contradicts, each with its remedy."""
+    """The conditions that do not hold on the data, each with its remedy."""
     mu, G = constants.lam_min.value, constants.G.value
-    apart = found[evidence.RETAINED_GRADIENT] + found[evidence.LEFT]
-    rounding = 2**10 * torch.finfo(estimate.dtype).eps * float(estimate.norm())
+    left, apart, moved = found[evidence.LEFT], found[APART], found[MOVED]
+    eps = 2**10 * torch.finfo(estimate.dtype).eps
+    rounding = eps * float(estimate.norm())
     conditions = [
         (
-            found[evidence.GRADIENT] > G,
+            not found[evidence.GRADIENT] <= G,
             f"||grad F(w)|| = {found[evidence.GRADIENT]:.3g} exceeds G = {G:g}: train on, to G.",
         ),
         (
-            mu * found[MOVED] > apart + mu * rounding,
-            f"Refining moved {found[MOVED]:.3g}, further than gradients of {apart:.3g} allow "
-            f"at mu = {mu:g}: claim a smaller lam_min.",
+            not bounds.strong_convexity_bound(left, mu, G) <= Delta,
+            f"||grad F_r(estimate)|| = {left:.3g} exceeds G = {G:g}: refine further, down to G.",
+        ),
+        (
+            mu * moved > apart + mu * rounding + eps * found[evidence.RETAINED_GRADIENT],
+            f"Refining moved {moved:.3g}, further than a change of the gradient by {apart:.3g} "
+            f"allows at mu = {mu:g}: claim a smaller lam_min.",
+        ),
+        (
+            found[LEAST] < mu - eps * abs(found[LEAST]),
+            f"A direction has curvature {found[LEAST]:.3g}, below mu = {mu:g}: claim a smaller "
+            "lam_min.",
         ),
         (
             Delta < rounding,

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from . import batchnorm, bounds, checks, evidence
-from .certificate import THE_BALL, VOID, Certificate, Constants, Sensitivity, calibrate, sensitivity
+from .certificate import (
+    CONDITIONAL,
+    PROVED,
+    THE_BALL,
+    VOID,
+    Certificate,
+    Constants,
+    Sensitivity,
+    calibrate,
+    sensitivity,
+)
 from .cg import conjugate_gradient
 from .checks import Indices
 from .errors import require
 from .newton import Solver, retained_gradient
-from .noise import sample_noise
+from .noise import published
 from .objective import Objective
 from .projected_sgd import project
+from .reduce import require_same
 from .refinement import Refinement
 from .solution import Solution
 
-SECRET = "secret"
-REPRODUCIBLE = "reproducible: not private"
+NOT_MEASURED = (
+    "grad F(w) was given as whole=, not measured, and the conditions on w rest on it: leave it out "
+    "to have them checked."
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class Release:
 
     w: Tensor
     certificate: Certificate
-    estimate: Tensor
+    estimate: Tensor = field(repr=False)
     solution: Solution | Refinement
     buffers: dict[str, Tensor]
     seconds: float
@@ -67,6 +81,7 @@ def unlearn(
     seed: int | None = None,
     stationary: bool = True,
     whole: Tensor | None = None,
+    known: Mapping[str, float | str] | None = None,
 ) -> Release:
     """Forget samples of F: release project(w - (H_r + lam I)^-1 grad F_r(w), C) + N(0, sigma^2 I).
 
@@ -76,16 +91,22 @@ def unlearn(
     delta       always; then exactly one of epsilon, the budget to meet, and sigma, the noise to
                 account for.
     constants   what is known of the objective; nothing by default.
-    solver      called as solver(F_r, w, b, lam=lam, tol=tol).
+    solver      called as solver(F_r, w, b, lam=lam, tol=tol). Its word is not taken: the residual
+                of its solution is measured here, on all retained samples.
     seed        makes the noise reproducible, and the certificate says: not private. By default
-                the noise comes from the operating system's entropy.
+                the noise comes from the operating system's entropy; see `noise.published`.
     stationary  whether w claims ||grad F(w)|| <= G itself, as a trained model does; an estimate
                 along a sequence does not.
     whole       grad F(w), (p,), kept from the end of training: the request then costs a gradient
-                over n_u samples instead of n - n_u. See `newton.retained_gradient`.
+                over n_u samples instead of n - n_u. See `newton.retained_gradient`. Nothing
+                measures it, so the certificate is conditional at most.
+    known       what else is public, for the card: say what the hyperparameters were tuned on.
 
     The sensitivity follows from C, lam, tol and the constants alone. Gradients, residual and
-    curvature met on the way can only void the certificate. With BatchNorm no theorem applies: 2C
+    curvature met on the way can only void the certificate; to measure them costs one gradient and
+    one Hessian product on the retained samples, and none where the ball alone is certified. Where
+    lam_min > 0 is proved, (||grad F_r(estimate)|| + G)/lam_min <= Delta is asked for too: it proves
+    the distance again, whatever the solver did. With BatchNorm no theorem applies: 2C
     is certified and the buffers are recomputed on retained data from the noisy weights.
 
     Deviates from the paper: the estimate is projected, the mechanism is analytic, and the residual
@@ -93,39 +114,36 @@ def unlearn(
     Bad input raises InputError and changes nothing.
     """
     check_model(F, w, C)
-    F_r, F_u = F.without(forget), F.only(forget)
+    rows = F.indices(forget)
+    F_r, F_u = F.without(rows), F.only(rows)
     target = target_sensitivity(F, C, lam, tol, constants)
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
+    same_everywhere(F, w, rows, C)
 
     started = time.perf_counter()
-    b = retained_gradient(F, w, forget, whole)
+    b = retained_gradient(F, w, rows, whole)
     solution = solver(F_r, w, b, lam=lam, tol=tol)
     estimate = project(w - solution.x, C)
-    released = F.reduce.agree(with_noise(estimate, sigma, seed))
+    noisy, noise = published(estimate, sigma, target.value, seed)
+    released = F.reduce.agree(noisy)
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
-    found = evidence.measurements(F_r, F_u, w, b, solution)
-    refuted, notes = (), ()
+    found: dict[str, float | str] = {"samples forgotten": F_u.n}
+    holds, reasons = target.holds, ()
     if target.source != THE_BALL:
+        found |= evidence.measurements(F_r, F_u, w, b, lam, solution)
         found |= evidence.at_the_estimate(F_r, w - solution.x, estimate)
-        refuted = evidence.refuted(found, solution, target, C, lam, tol, constants, stationary)
-        notes = evidence.weakened(constants.used())
+        refuted = evidence.refuted(found, F.dtype, target, C, lam, tol, constants, stationary)
+        trusted = (NOT_MEASURED,) if whole is not None else ()
+        holds = VOID if refuted else CONDITIONAL if trusted else holds
+        reasons = refuted or (*trusted, *evidence.weakened(constants.used()))
     certificate = Certificate(
-        epsilon, delta, sigma, target, C, lam, tol, constants,
-        holds=VOID if refuted else target.holds,
-        noise=SECRET if seed is None else REPRODUCIBLE,
+        epsilon, delta, sigma, target, C, lam, tol, constants, holds=holds, noise=noise,
         doing_nothing=_doing_nothing(F_r.n, F_u.n, target, C, constants, stationary),
-        reasons=refuted or notes, measurements=found,
+        known=known_to_all(F, known), reasons=reasons, measurements=found,
     )  # fmt: skip
     return Release(released, certificate, estimate, solution, buffers, seconds)
-
-
-def with_noise(estimate: Tensor, sigma: float, seed: int | None = None) -> Tensor:
-    """What is published: estimate + N(0, sigma^2 I), in the estimate's dtype."""
-    # rounding after the sum is post-processing; rounding the noise itself would not be
-    noisy = estimate.double() + sample_noise(estimate, sigma, seed, torch.float64)
-    return noisy.to(estimate.dtype)
 
 
 def target_sensitivity(
@@ -133,13 +151,47 @@ def target_sensitivity(
 ) -> Sensitivity:
     """`sensitivity` for this model; with BatchNorm, whatever is claimed, that of the ball."""
     known = Constants() if batchnorm.layers(F.model) else constants
-    return sensitivity(C, lam, tol, known)
+    target = sensitivity(C, lam, tol, known)
+    if target.source != THE_BALL and target.holds == PROVED:
+        check_precision(F)
+    return target
+
+
+def check_precision(F: Objective) -> None:
+    """Refuse an objective in which a gradient is too coarse to prove anything."""
+    require(
+        F.dtype == torch.float64,
+        f"The objective is {F.dtype}, and what is proved rests on its gradients: use "
+        "F.to(torch.float64).",
+    )
+
+
+def same_everywhere(F: Objective, w: Tensor, rows: Tensor, C: float) -> None:
+    """Refuse a request that processes which share it do not agree on, its data included."""
+    if F.reduce.size > 1:
+        held = dict(w=w, forget=rows, C=torch.tensor(C), x=F.x, y=F.y)
+        require_same(F.reduce, F.device, **held)
+
+
+def known_to_all(F: Objective, known: Mapping[str, float | str] | None) -> dict[str, float | str]:
+    """What both worlds know beside the constants; on the card, since none of it is protected."""
+    facts = {"samples at the start": F.n, "weights": F.p, "weight decay": F.weight_decay}
+    if F.public_buffers:
+        facts["public buffers"] = ", ".join(sorted(F.public_buffers))
+    return facts | dict(known or {})
 
 
 def check_vector(F: Objective, w: Tensor) -> None:
-    """Refuse a w that is not one finite vector."""
+    """Refuse a w that is not one finite vector, and a model that would publish more than w."""
     F.check(w)
     require(w.dim() == 1, f"w has shape {tuple(w.shape)}; unlearn one model at a time.")
+    secret = checks.unpublished(F.model, F.public_buffers)
+    require(
+        not secret,
+        f"{', '.join(secret[:5])} would be published as they are, and the forgotten samples may "
+        f"have had a part in them. If they were fixed before the data was seen, say so: "
+        f"Objective(..., public_buffers={secret[:5]}); else train them or leave them out.",
+    )
 
 
 def check_model(F: Objective, w: Tensor, C: float) -> None:
@@ -150,8 +202,8 @@ def check_model(F: Objective, w: Tensor, C: float) -> None:
     require(
         norm <= C,
         f"||w|| = {norm:.6g} exceeds C = {C:g}: the model was not trained inside the ball, so no "
-        "bound applies. Train with projected_sgd(C=...), or certify with the larger C that "
-        "training kept to.",
+        "bound applies. Train with projected_sgd(C=...), in both worlds alike; a C that is read "
+        "off this w proves nothing.",
     )
 
 
