@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 
-from unlearnlib import Objective, conjugate_gradient, gaussian_delta, project, unlearn
+from unlearnlib import Objective, conjugate_gradient, gaussian_delta, noise, project, unlearn
 from unlearnlib.errors import InputError
 from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.lab import auditing, profiles
@@ -184,14 +183,13 @@ def test_more_images_than_there_are_is_refused(d):
 
 
 def test_both_worlds_get_noise_of_the_same_sigma_but_not_the_same_draw(d, shadows, monkeypatch):
-    publishing = import_module("unlearnlib.unlearn")  # the package's `unlearn` is the function
-    drawn, draw = [], publishing.sample_noise
+    drawn, draw = [], noise.sample_noise
 
     def noted(*terms):
         drawn.append(draw(*terms))
         return drawn[-1]
 
-    monkeypatch.setattr(publishing, "sample_noise", noted)
+    monkeypatch.setattr(noise, "sample_noise", noted)
     auditing.shadow_rows(d, SIZE, (0.5,))
     with_it, without = drawn[:2]
     assert float(with_it.std()) == pytest.approx(0.5, rel=0.01)

@@ -181,10 +181,11 @@ def test_most_is_where_the_step_certifies_as_much_as_none(rows):
 
 def test_the_bounds_are_those_of_the_network(rows, images):
     for row in rows:
-        net = proved.network(images, 0, strength=row["strength"], excess=row["excess"]).net
-        decay = row["excess"] * net.curvature
-        mu, M, g = net.strong_convexity(decay), net.hessian_lipschitz(), net.sample_gradient()
-        assert (row["mu"], row["M"]) == (mu, M)
+        setting = {"strength": row["strength"], "excess": row["excess"], "width": 16}
+        net = proved.network(images, 0, **setting).net
+        mu = (row["excess"] - 1) * net.curvature
+        M, g = net.hessian_lipschitz(), net.sample_gradient()
+        assert row["mu"] == pytest.approx(mu, rel=1e-11) and row["M"] == M
         r = 2 * row["n_u"] / 60 * g / mu
         assert row["nothing"] == pytest.approx(r, rel=1e-3)
         assert row["bound"] == pytest.approx(M * r**2 / (2 * mu), rel=5e-3)
@@ -193,7 +194,8 @@ def test_the_bounds_are_those_of_the_network(rows, images):
 def test_the_distances_are_those_of_dense_newton_steps(images):
     row = certificates.one_step(images, STEPS[1:], [0.5], seed=3)[0]
     order = torch.randperm(60, generator=certificates.generator("one step", 3))
-    F = proved.network(images, 3, strength=3.0, excess=8.0).F
+    problem = proved.network(images, 3, strength=3.0, excess=8.0, width=16)
+    F = problem.F
     F_r = F.without(order[:30])
 
     def down(F, w, steps):
@@ -206,8 +208,7 @@ def test_the_distances_are_those_of_dense_newton_steps(images):
     assert F_r.gradient(w_r).norm() < 1e-10 * row["mu"]
     assert row["moved"] == pytest.approx(float((w - w_r).norm()), rel=1e-3)
     assert row["error"] == pytest.approx(float((estimate - w_r).norm()), abs=3e-3 * row["moved"])
-    test = proved.network(images, 3, strength=3.0, excess=8.0).F_test
-    assert row["test"] == accuracy(test, w)
+    assert row["test"] == accuracy(problem.F_test, w)
     assert np.isfinite(list(row.values())).all()
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from unlearnlib import InputError, Objective
-from unlearnlib.lab.convex_network import BEND, HESSIAN_LIPSCHITZ, ConvexNetwork
+from unlearnlib import InputError, Objective, squared_error
+from unlearnlib.lab.convex_network import BEND, HESSIAN_LIPSCHITZ, ConvexNetwork, strong_convexity
 
 INPUTS, CLASSES, N = 5, 4, 12
 
@@ -60,7 +60,8 @@ def test_that_bound_is_attained():
 def test_with_more_decay_the_objective_is_strongly_convex(data, vectors):
     net = network(strength=30.0)
     decay = 1.5 * net.curvature
-    F, mu = Objective(net, *data, weight_decay=decay), net.strong_convexity(decay)
+    F = Objective(net, *data, weight_decay=decay)
+    mu = strong_convexity(F)
     assert mu == pytest.approx(0.5 * 2 * 4 / (3 * math.sqrt(3)) * 30 / math.sqrt(6))
     spots = places(net, vectors)
     for a, b in zip(spots, spots[1:], strict=False):
@@ -115,11 +116,31 @@ def test_the_start_follows_from_the_seed_and_the_global_state_stays():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_what_proves_nothing_is_refused():
+def test_what_proves_nothing_is_refused(data):
     with pytest.raises(InputError, match="width is 5; .*even"):
         network(width=5)
     with pytest.raises(InputError, match="strength is 0"):
         network(strength=0.0)
     net = network()
     with pytest.raises(InputError, match="does not exceed the curvature .*Give more decay"):
-        net.strong_convexity(net.curvature)
+        strong_convexity(Objective(net, *data, weight_decay=net.curvature))
+
+
+def test_convexity_is_proved_for_short_inputs_and_one_loss_alone(data):
+    """At ||x|| = 2 the formula would give a positive mu where a Hessian is indefinite."""
+    (x, y), net = data, network(width=2, strength=30.0)
+    decay = 1.5 * net.curvature
+    assert strong_convexity(Objective(net, x, y, weight_decay=decay)) > 0
+    for times, error in ((1 + 1e-9, "norm 1.000000001"), (2.0, "norm 2")):
+        with pytest.raises(InputError, match=f"An input has {error}.*divide by it"):
+            strong_convexity(Objective(net, times * x, y, weight_decay=decay))
+    one_hot = torch.eye(CLASSES).double()[y]
+    doubled = network(width=2, strength=30.0)
+    doubled.signs *= 2
+    for other in (
+        Objective(net, x, one_hot, loss=squared_error, weight_decay=decay),
+        Objective(torch.nn.Linear(INPUTS, CLASSES).double(), x, y, weight_decay=decay),
+        Objective(doubled, x, y, weight_decay=decay),
+    ):
+        with pytest.raises(InputError, match="The proof is for cross-entropy on a ConvexNetwork"):
+            strong_convexity(other)

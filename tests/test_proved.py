@@ -184,12 +184,14 @@ def test_those_of_softmax_regression_are_attained(images):
 
 
 def test_the_networks_decay_and_width(images):
-    wide = proved.network(images, 0, strength=1.0)
-    assert wide.F.p == 2 * round(math.sqrt(60)) * 17
+    wide = proved.network(images, 0, strength=1.0, width=proved.neurons(60))
+    assert wide.F.p == 16 * 17
+    assert [proved.neurons(n) for n in (60_000, 10_000, 4000)] == [490, 200, 126]
     net = proved.network(images, 0, strength=1.0, excess=3.0, width=WIDTH)
     curvature = 8 / (3 * math.sqrt(3)) / math.sqrt(WIDTH)
     assert net.weight_decay == pytest.approx(3 * curvature)
     assert net.mu == pytest.approx(2 * curvature)
+    assert net.known["width"] == WIDTH and "MNIST" in net.known["hyperparameters tuned on"]
     with pytest.raises(ul.InputError, match="no convexity is proved"):
         proved.network(images, 0, excess=1.0, width=WIDTH)
 
@@ -277,6 +279,15 @@ def test_the_card_says_what_is_proved_and_what_is_chosen(problem):
     assert [named[name].value for name in ("lam_min", "L", "M", "sample_gradient")] == [
         problem.mu, problem.L, problem.M, problem.sample_gradient
     ]  # fmt: skip
+
+
+def test_the_card_names_what_is_public(problem):
+    G = problem.gradient_for(1.0)
+    card = problem.unlearn(problem.trained(G).w, GONE, G, epsilon=1.0).certificate
+    known = card.public()["known to all"]
+    assert known["samples at the start"] == 60 and known["weight_decay"] == problem.weight_decay
+    assert known["hyperparameters tuned on"] == proved.TUNED_ON
+    assert ("width" in known) == (problem.name == "tanh network")
 
 
 def test_training_that_stopped_early_is_void(problem):

@@ -25,10 +25,10 @@ from ..errors import require
 from ..evaluation import audit
 from ..evaluation.attacks import confidences
 from ..evaluation.metrics import distance
-from ..noise import gaussian_epsilon
+from ..noise import gaussian_epsilon, with_noise, with_rounding
 from ..objective import Objective
 from ..progress import bar
-from ..unlearn import unlearn, with_noise
+from ..unlearn import unlearn
 from . import models
 from .experiments import Experiment, generator, seed_of
 from .sequences import DELTA
@@ -253,7 +253,8 @@ def _row(
 
 def _claimed(d: Experiment, sigma: float) -> float:
     """What the ball alone certifies, with or without an update."""
-    return gaussian_epsilon(trivial_bound(d.pair.C), sigma, DELTA) if sigma else math.inf
+    hidden = with_rounding(trivial_bound(d.pair.C))
+    return gaussian_epsilon(hidden, sigma, DELTA) if sigma else math.inf
 
 
 def _noisy(d: Experiment, w: Tensor, sigma: float, purpose: str) -> Tensor:

@@ -132,9 +132,9 @@ def one_step(
     most      mu^2/(M g), the share of images up to which the bound is below r
     moved, error   the real distances that both bound, to a retrained model
     """
-    rows = []
+    rows, width = [], proved.neurons(len(images.y_train))
     for strength, excess in bar(settings, "networks"):
-        problem = proved.network(images, seed, strength=strength, excess=excess)
+        problem = proved.network(images, seed, width=width, strength=strength, excess=excess)
         F, mu, M, g = problem.F, problem.mu, problem.M, problem.sample_gradient
         exact = 1e-9 * mu
         w = problem.trained(exact).w

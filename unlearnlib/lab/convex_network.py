@@ -41,7 +41,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import require
-from ..evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
+from ..evaluation.peers.convex import (
+    HESSIAN_LIPSCHITZ,
+    LONGEST,
+    SAMPLE_GRADIENT,
+    SMOOTHNESS,
+    short_inputs,
+)
+from ..objective import Objective, cross_entropy
 
 BEND = 4 / (3 * math.sqrt(3))  # the largest |tanh''|
 
@@ -53,6 +60,8 @@ class ConvexNetwork(nn.Module):
     scale      standard deviation of U0's entries: how bent the neurons are.
     seed       decides U0 and V, which are public.
     """
+
+    public_buffers = ("start", "signs")
 
     def __init__(
         self, inputs: int, classes: int, *, width: int, strength: float, scale: float, seed: int
@@ -84,16 +93,6 @@ class ConvexNetwork(nn.Module):
         """A = a ||V||_2, which no Jacobian exceeds."""
         return self.gain * float(torch.linalg.matrix_norm(self.signs.double(), 2))
 
-    def strong_convexity(self, weight_decay: float) -> float:
-        """mu = wd - 8/(3 sqrt 3) a; refused where the decay is too small to prove any."""
-        mu = weight_decay - self.curvature
-        require(
-            mu > 0,
-            f"weight_decay = {weight_decay:g} does not exceed the curvature {self.curvature:g} "
-            "that a loss may have: no convexity is proved. Give more decay or less strength.",
-        )
-        return mu
-
     def gradient_lipschitz(self, weight_decay: float) -> float:
         """L."""
         return SMOOTHNESS * self.slope**2 + self.curvature + weight_decay
@@ -106,3 +105,27 @@ class ConvexNetwork(nn.Module):
     def sample_gradient(self) -> float:
         """Bound on the norm of a sample's gradient, without decay."""
         return SAMPLE_GRADIENT * self.slope
+
+
+def strong_convexity(F: Objective) -> float:
+    """mu = wd - 8/(3 sqrt 3) a of an objective of this network, for which the proof holds.
+
+    Refused for another model or loss, for inputs longer than 1, and where the decay is too small to
+    prove any. Costs a look at the inputs.
+    """
+    net = F.model
+    require(
+        isinstance(net, ConvexNetwork)
+        and F.loss is cross_entropy
+        and bool((net.signs.abs() <= 1).all()),
+        "The proof is for cross-entropy on a ConvexNetwork with signs of size 1; this objective "
+        f"has a {type(net).__name__}, or another loss, or other signs: build it as lab/proved.py.",
+    )
+    short_inputs(F)
+    mu = F.weight_decay - LONGEST**2 * net.curvature
+    require(
+        mu > 0,
+        f"weight_decay = {F.weight_decay:g} does not exceed the curvature {net.curvature:g} that a "
+        "loss may have: no convexity is proved. Give more decay or less strength.",
+    )
+    return mu

@@ -81,11 +81,13 @@ class Profile:
 
     `pairs` gives the three by name; `profile.mlp_mnist` is the same object as
     `profile.pairs["mlp_mnist"]`. `minutes` is what each notebook is allowed on two CPU cores, run
-    in order from an empty cache: the plan that the sizes were chosen by.
+    in order from an empty cache: the plan that the sizes were chosen by. `neurons` is the width of
+    the tanh network of `proved`, a public constant.
     """
 
     name: str
     about: str
+    neurons: int
     minutes: dict[str, float]
     mlp_mnist: Pair
     allcnn_cifar10: Pair
@@ -129,13 +131,14 @@ def read(path: Path, reason: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name} is not TOML: {error}") from error
     tables = dict.fromkeys(("minutes", *PAIRS), dict)
-    _same_keys(path.name, table, {"name": str, "about": str} | tables)
+    _same_keys(path.name, table, {"name": str, "about": str, "neurons": int} | tables)
     if table["name"] != path.stem:
         raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
     pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS}
     _same_keys(f"{path.name} [minutes]", table["minutes"], dict.fromkeys(table["minutes"], float))
     minutes = {notebook: float(value) for notebook, value in table["minutes"].items()}
-    return Profile(table["name"], table["about"], minutes, reason=reason, **pairs)
+    own = (table["name"], table["about"], table["neurons"])
+    return Profile(*own, minutes, reason=reason, **pairs)
 
 
 def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:

@@ -1,6 +1,6 @@
 """Two models whose certificates are proved: softmax regression, and a network of tanh neurons.
 
-problem = network(images, seed=0)
+problem = network(images, seed=0, width=490)
 G = problem.gradient_for(epsilon=1.0)            the gradient to stop at, fixed beforehand
 w = problem.trained(G)                           kept in the store
 release = problem.unlearn(w, forget, G, epsilon=1.0)
@@ -22,13 +22,14 @@ from torch.nn.functional import avg_pool2d
 
 from ..bounds import strong_convexity_bound
 from ..certificate import Constants, chosen, proved
+from ..evaluation.peers import convex
 from ..evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
 from ..noise import gaussian_sigma
 from ..objective import Objective
 from ..refinement import Refinement, refine
 from ..strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from ..unlearn import Release
-from .convex_network import ConvexNetwork
+from .convex_network import ConvexNetwork, strong_convexity
 from .data import Images
 from .experiments import generator, seed_of, use_threads
 from .sequences import DELTA
@@ -39,6 +40,7 @@ from .store import load_or_make
 BIAS = 0.3  # the last input; with it ||x|| = 1
 DECAY = 1e-5  # of softmax regression
 STRENGTH, SCALE, EXCESS = 5e4, 2.0, 2.0  # of the network: c, U0's entries, decay over curvature
+TUNED_ON = "held-out training images of MNIST"
 BLUR = 0.1  # standard deviation of the noise in a logit, at most, that training leaves room for
 HESSIAN_SAMPLE = 6000
 SOURCES = ("refinement.py", "cg.py", "lab/convex_network.py", "lab/proved.py")
@@ -57,16 +59,17 @@ class Problem:
     """A model, its data, and what is proved of its objective.
 
     F, F_test        in float64, on the training and the test images
+    net              its own weights are those of the start
     mu, L, M         strong convexity, and Lipschitz constants of gradient and Hessian, everywhere
     sample_gradient  bound on the gradient norm of one sample's loss, without decay
     reach            noise of sigma in the weights is one of at most reach * sigma in a logit
-    settings         what decides the training but for the data
+    settings         what decides the training but for the data; public, as the card says
     """
 
     name: str
     images: Images
+    F: Objective
     net: nn.Module
-    weight_decay: float
     mu: float
     L: float
     M: float
@@ -75,9 +78,9 @@ class Problem:
     settings: dict
     why: str
 
-    @cached_property
-    def F(self) -> Objective:
-        return self.objective(self.images.x_train, self.images.y_train)
+    @property
+    def weight_decay(self) -> float:
+        return self.F.weight_decay
 
     @cached_property
     def F_test(self) -> Objective:
@@ -87,11 +90,15 @@ class Problem:
         """The same model on other images."""
         return Objective(self.net, features(x), y, weight_decay=self.weight_decay)
 
+    @property
+    def known(self) -> dict[str, float | str]:
+        """What is public beside the constants."""
+        return self.settings | {"hyperparameters tuned on": TUNED_ON}
+
     def gradient_for(self, epsilon: float) -> float:
         """The G at which (epsilon, DELTA) costs noise of at most BLUR in a logit.
 
-        A function of proved constants alone: the number of images at the start enters by the
-        network's width, and nothing else of the data.
+        A function of proved constants alone, so of nothing in the data.
         """
         Delta = BLUR / self.reach / gaussian_sigma(1.0, epsilon, DELTA)
         return self.mu * Delta / 2
@@ -127,48 +134,60 @@ class Problem:
         self, w: Tensor, forget: Sequence[int], G: float, on: Objective | None = None, **budget
     ) -> Release:
         """One request to a model trained on F, or on some of it; `budget`: epsilon, sigma, seed."""
-        terms = {"constants": self.constants(G), "delta": DELTA, "curvature": curvature}
-        return unlearn_strongly_convex(on or self.F, w, forget, **terms, **budget)
+        return unlearn_strongly_convex(on or self.F, w, forget, **self._terms(G), **budget)
 
     def queue(self, w: Tensor, G: float, **budget) -> StronglyConvexUnlearner:
         """Many requests, from w."""
-        terms = {"constants": self.constants(G), "delta": DELTA, "curvature": curvature}
-        return StronglyConvexUnlearner(self.F, w, **terms, **budget)
+        return StronglyConvexUnlearner(self.F, w, **self._terms(G), **budget)
+
+    def _terms(self, G: float) -> dict:
+        return {"constants": self.constants(G), "delta": DELTA, "curvature": curvature,
+                "known": self.known}  # fmt: skip
 
 
 def softmax(images: Images, weight_decay: float = DECAY) -> Problem:
     """Softmax regression: mu = decay; the other constants as in evaluation/peers/convex.py."""
     use_threads("mlp")
     net = nn.Linear(_inputs(images), len(images.classes), bias=False).double()
+    F = Objective(net, features(images.x_train), images.y_train, weight_decay=weight_decay)
+    convex.inputs(F)  # refused unless it is what the constants are proved for
     return Problem(
-        "softmax regression", images, net, weight_decay,
-        mu=weight_decay, L=SMOOTHNESS + weight_decay, M=HESSIAN_LIPSCHITZ,
+        "softmax regression", images, F, net,
+        mu=convex.strong_convexity(F), L=SMOOTHNESS + weight_decay, M=HESSIAN_LIPSCHITZ,
         sample_gradient=SAMPLE_GRADIENT, reach=1.0, why="softmax loss, ||x|| = 1, decay",
         settings={"model": "softmax", "weight_decay": weight_decay},
     )  # fmt: skip
 
 
 def network(
-    images: Images, seed: int, *, strength: float = STRENGTH, excess: float = EXCESS,
-    width: int | None = None,
-) -> Problem:  # fmt: skip
+    images: Images, seed: int, *, width: int, strength: float = STRENGTH, excess: float = EXCESS
+) -> Problem:
     """The tanh network of `convex_network`, with a decay of `excess` times its curvature.
 
-    Its width grows with the root of the number of images at the start, which counts as public;
-    retraining keeps it, in both worlds.
+    width   a public constant, as `neurons` gives: it decides mu, G, sigma and the shape of w, so it
+            must be the same in both worlds, with and without the forgotten images.
     """
     use_threads("network")
-    width = 2 * round(math.sqrt(len(images.x_train))) if width is None else width
     shape = {"width": width, "strength": strength, "scale": SCALE, "seed": seed}
     init = shape | {"seed": seed_of("init", seed)}
     net = ConvexNetwork(_inputs(images), len(images.classes), **init).double()
     decay = excess * net.curvature
+    F = Objective(net, features(images.x_train), images.y_train, weight_decay=decay)
     return Problem(
-        "tanh network", images, net, decay,
-        mu=net.strong_convexity(decay), L=net.gradient_lipschitz(decay), M=net.hessian_lipschitz(),
+        "tanh network", images, F, net,
+        mu=strong_convexity(F), L=net.gradient_lipschitz(decay), M=net.hessian_lipschitz(),
         sample_gradient=net.sample_gradient(), reach=strength, why="see lab/convex_network.py",
         settings={"model": "convex network", "weight_decay": decay, **shape},
     )  # fmt: skip
+
+
+def neurons(planned: int) -> int:
+    """A width for so many images: 2 sqrt(planned).
+
+    planned   a number that is public and stays what it is whatever is forgotten: of the profile,
+              not of the images at hand.
+    """
+    return 2 * round(math.sqrt(planned))
 
 
 def curvature(F: Objective) -> Objective:

@@ -15,11 +15,10 @@ from ..bounds import trivial_bound
 from ..evaluation import audit
 from ..evaluation.metrics import accuracy, distance
 from ..evidence import RETAINED_GRADIENT
-from ..noise import gaussian_sigma
+from ..noise import gaussian_sigma, with_noise
 from ..objective import Objective
 from ..planner import plan
 from ..progress import bar
-from ..unlearn import with_noise
 from .auditing import guessed
 from .data import Images
 from .experiments import Experiment, generator, seed_of

@@ -33,6 +33,7 @@ from ...objective import Objective
 SMOOTHNESS = 1 / 2
 HESSIAN_LIPSCHITZ = math.sqrt(2 / 27)
 SAMPLE_GRADIENT = math.sqrt(2)
+LONGEST = 1 + 1e-12  # norm of an input, at most: rounding leaves 1 by less than that
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,20 @@ def remaining(F: Objective, kept: Tensor, indices: Indices) -> tuple[Tensor, Ten
     return wanted, left
 
 
+def short_inputs(F: Objective) -> Tensor:
+    """X (n, d), if no input is longer than 1; else InputError."""
+    X = F.batch(slice(0, F.n))[0].flatten(1)
+    longest = float(X.norm(dim=1).max())
+    require(
+        longest <= LONGEST,
+        f"An input has norm {longest:.14g}; the constants are proved for ||x|| <= 1: divide by it.",
+    )
+    return X
+
+
 def inputs(F: Objective) -> Tensor:
     """X (n, d), if F is softmax regression without bias on inputs ||x|| <= 1; else InputError."""
-    x, _ = F.batch(slice(0, F.n))
-    X, few = x.flatten(1), x[:4]
+    X, few = short_inputs(F), F.batch(slice(0, min(4, F.n)))[0]
     w = torch.linspace(-1, 1, F.p, dtype=F.dtype, device=F.device)
     linear = F.loss is cross_entropy and F.p % X.shape[1] == 0
     if linear:
@@ -103,11 +114,6 @@ def inputs(F: Objective) -> Tensor:
         linear,
         "This method is written for softmax regression: cross-entropy on one linear layer without "
         "bias. Append a constant feature to the inputs in its place.",
-    )
-    longest = float(X.norm(dim=1).max())
-    require(
-        longest <= 1 + 1e-9,
-        f"An input has norm {longest:.4g}; the constants are proved for ||x|| <= 1: divide by it.",
     )
     return X
 
