@@ -105,8 +105,7 @@ def hessians_of_batches(F: Objective, w: Tensor, v: Tensor, x: Tensor, y: Tensor
     # all batches are of one size, so the sum of their means is k times the mean over all samples
     total = len(v) * F.loss(outputs.flatten(0, 1), y.flatten(0, 1))
     slopes = torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True)
-    both = zip(slopes, F.pieces(v).values(), strict=True)
-    bends = [(slope, z) for slope, z in both if slope.requires_grad]
+    bends = [(s, z) for s, z in zip(slopes, F.pieces(v).values(), strict=True) if s.requires_grad]
     if not bends:
         return torch.zeros_like(v)
     bent, along = zip(*bends, strict=True)
@@ -119,6 +118,8 @@ def derivative_along(value: Tensor, leaf: Tensor, v: Tensor, again: bool) -> Ten
     if not value.requires_grad:  # it is constant, as the slope of a linear loss
         return torch.zeros_like(leaf).expand(v.shape[: v.dim() - value.dim()] + leaf.shape)
     several = v.dim() > value.dim()
+    if several and torch.__version__ < "2.14":  # GroupNorm can't, and one by one is as quick
+        return torch.stack([derivative_along(value, leaf, u, True) for u in v])
     return torch.autograd.grad(
         value, leaf, v, retain_graph=again, is_grads_batched=several, materialize_grads=True
     )[0]

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
-from . import checks
+from . import checks, layers
 from .checks import Indices
-from .errors import require, require_counts
+from .errors import InputError, require, require_counts
 from .linearised import (
     KEPT_BYTES,
     Linearised,
@@ -78,6 +78,7 @@ class Objective:
         public_buffers: Collection[str] = (),
     ):
         checks.model(model)
+        layers.refuse(model)
         self.model = checks.copied(model).eval()
         self._trained = {n: q for n, q in self.model.named_parameters() if q.requires_grad}
         self._slots = _slots(self.model, self._trained)
@@ -100,6 +101,8 @@ class Objective:
         self.buffers = dict(self.model.named_buffers())
         self._convolutional = any(isinstance(q, nn.modules.conv._ConvNd) for q in model.modules())
         self._check_data()
+        self._check_curvature()
+        self._vmapped = self._has_rules()
 
     # ---- what it holds ---------------------------------------------------------------------
 
@@ -234,24 +237,28 @@ class Objective:
     def outputs_of(self, pieces: dict[str, Tensor], x: Tensor) -> Tensor:
         """The model's outputs on a batch, for parameters by name."""
         weights = {slot: pieces[name] for slot, name in self._slots.items()}
-        return functional_call(self.model, self.buffers | weights, (x,), tie_weights=False)
+        with layers.unfused():
+            return functional_call(self.model, self.buffers | weights, (x,), tie_weights=False)
 
     def batch_loss(self, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Mean loss on a batch. For k models, w (k, p), x (k, b, ...), y (k, b): shape (k,)."""
         if w.dim() == 2:
-            return vmap(self.batch_loss)(w, x, y)
+            if self._vmapped:
+                return vmap(self.batch_loss)(w, x, y)
+            return torch.stack([self.batch_loss(*one) for one in zip(w, x, y, strict=True)])
         return self.loss(self.outputs(w, x), y)
 
     @torch.enable_grad()
     def hvp_each(self, w: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """k vectors v (k, p), each times the Hessian of its own batch x (k, b, ...), y (k, b).
 
-        Together by vmap; one at a time for convolutional nets, where vmap does not pay.
+        Together by vmap; one batch at a time for convolutional nets, where vmap does not pay, and
+        for recurrent and other ones with operations that it has no rule for.
         """
-        if self._convolutional:
-            batches = zip(v, x, y, strict=True)
-            return torch.stack([hessian_of_pass(self, w, x, y)(v, False) for v, x, y in batches])
-        return hessians_of_batches(self, w, v, x, y)
+        if self._vmapped and not self._convolutional:
+            return hessians_of_batches(self, w, v, x, y)
+        batches = zip(v, x, y, strict=True)
+        return torch.stack([hessian_of_pass(self, w, x, y)(v, False) for v, x, y in batches])
 
     # ---- walking through the data ------------------------------------------------------------
 
@@ -297,6 +304,29 @@ class Objective:
             if self.loss is cross_entropy:
                 checks.labels(self.y, outputs.shape[-1])
             checks.loss_by_sample(self.loss, outputs, y)
+
+    def _check_curvature(self) -> None:
+        """Refuse what has no second derivative now, on one sample, rather than after training."""
+        w, one = self.initial(), self.batch(slice(0, 1))
+        try:
+            with torch.enable_grad():
+                hessian_of_pass(self, w, *one)(torch.ones_like(w), False)
+        except RuntimeError as problem:
+            raise InputError(
+                "PyTorch can't differentiate the model's loss twice, as Hessian products must; use "
+                "no sparse or max_norm embedding, no checkpoint and no operation that it names "
+                f"here: {str(problem).splitlines()[0]}"
+            ) from problem
+
+    def _has_rules(self) -> bool:
+        """Whether vmap can run the model; it has no rule for some operations, as recurrent ones."""
+        w, (x, _) = self.initial(), self.batch(slice(0, 1))
+        try:
+            with torch.no_grad():
+                vmap(self.outputs_of)(self.pieces(w[None]), x[None])
+        except RuntimeError:
+            return False
+        return True
 
     def indices(self, rows: Indices) -> Tensor:
         """`rows` as integers, if they name samples of this objective, each once, at least one."""
