@@ -9,11 +9,11 @@ OWN_FIGURES = $(addprefix figures/,$(filter-out laptop,$(PROFILES)))
 VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help env reproduce test bench publish clean
+.PHONY: help env reproduce test test-lowest bench publish clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
 	@echo 'profiles: $(PROFILES)'
 
 env: .venv/.ready ## make the Python environment in .venv (the others do so when they need it)
@@ -25,18 +25,21 @@ reproduce: .venv/.ready ## run the notebooks, or the one in NOTEBOOK, at the siz
 export OPENBLAS_NUM_THREADS = 1
 
 # A cache of its own: results of tests and of yours never meet, and a second test run is quick.
-test: export UNLEARNLIB_PROFILE = smoke
-test: export UNLEARNLIB_CACHE = .cache/test
-test: export UNLEARNLIB_FIGURES = .cache/test/figures
-test: export UNLEARNLIB_DATA = .cache/test/data
-test: export UNLEARNLIB_PROGRESS = 0
-test: export UNLEARNLIB_WORKERS = 1
+test test-lowest: export UNLEARNLIB_PROFILE = smoke
+test test-lowest: export UNLEARNLIB_CACHE = .cache/$@
+test test-lowest: export UNLEARNLIB_FIGURES = .cache/$@/figures
+test test-lowest: export UNLEARNLIB_DATA = .cache/$@/data
+test test-lowest: export UNLEARNLIB_PROGRESS = 0
+test test-lowest: export UNLEARNLIB_WORKERS = 1
 # Files run side by side; a thread that waits must sleep, or it holds the core the others need.
-test: export OMP_WAIT_POLICY = PASSIVE
+test test-lowest: export OMP_WAIT_POLICY = PASSIVE
+PYTEST = -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+    --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 -p no:benchmark \
+    tests notebooks
 test: .venv/.ready ## run the tests, and every notebook at smoke size
-	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-	    --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 -p no:benchmark \
-	    tests notebooks
+	$(VENV_PYTHON) $(PYTEST)
+test-lowest: .venv-lowest/.ready ## the same on the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python $(PYTEST)
 
 # Alone on the machine, or the ratios mean nothing. Trained models come from the store.
 bench: export UNLEARNLIB_PROFILE = laptop
@@ -59,4 +62,15 @@ clean: ## remove results: .cache but for its data, and figures but for figures/l
 	    "Python 3.10 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv --clear .venv
 	$(VENV_PYTHON) -m pip install --editable '.[notebooks,test]'
+	@touch $@
+
+# Lowest of what we ask for ourselves, with what those ask for. uv can tell the two apart; pip can't.
+.venv-lowest/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit( \
+	    "The lowest versions are for Python 3.10 to 3.12, $(PYTHON) is %d.%d: make test-lowest \
+	PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install uv
+	.venv-lowest/bin/python -m uv pip install --python .venv-lowest/bin/python \
+	    --resolution lowest-direct --editable '.[notebooks,test]'
 	@touch $@
