@@ -77,7 +77,7 @@ def test_it_is_found_at_a_start_of_zero_too(data, start):
 
 def test_a_loss_that_cannot_take_the_targets_is_refused_in_words(data):
     x, _ = data
-    with pytest.raises(InputError, match=r"The loss cannot take outputs of shape .*\(2, 3\)"):
+    with pytest.raises(InputError, match=r"The loss cannot take outputs of shape .*\(\d+, 3\)"):
         Objective(linear(), x, x[:, 0], loss=lambda z, y: cross_entropy(z, y, reduction="mean"))
 
 
@@ -207,14 +207,14 @@ def test_a_model_without_anything_to_train_is_refused(data):
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: nn.DataParallel(linear()), "wrapped in DataParallel; give model.module"),
-    (lambda: torch.compile(linear()), "OptimizedModule; give model._orig_mod"),
-    (lambda: nn.LazyLinear(3), "has no shape yet; call the model on one batch"),
+    (lambda: nn.DataParallel(linear()), "of type DataParallel; give .* is model.module"),
+    (lambda: torch.compile(linear()), "OptimizedModule; give .* model._orig_mod"),
+    (lambda: nn.LazyLinear(3), "is UninitializedParameter .*called on a batch"),
     (lambda: nn.Linear(4, 3, device="meta"), "on meta; give real weights that hold numbers"),
     (lambda: nn.Linear(4, 3, dtype=torch.cfloat), "complex64 on cpu; give real weights"),
-    (lambda: nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3).double()), "of several kinds"),
-    (lambda: nn.Linear, "of type type; give a torch.nn.Module"),
-    (lambda: "a path", "of type str; give a torch.nn.Module"),
+    (lambda: nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3).double()), "give them one dtype"),
+    (lambda: nn.Linear, "of type type; give the torch.nn.Module"),
+    (lambda: "a path", "of type str; give the torch.nn.Module"),
     (lambda: nn.GRU(4, 3).double(), "returns a tuple; it must return one tensor"),
     (lambda: nn.Linear(5, 3).double(), r"cannot take inputs of shape \(4,\) in torch.float64"),
 ])  # fmt: skip
@@ -343,5 +343,5 @@ def test_what_names_no_samples_is_refused(data, rows, message):
 
 
 def test_a_public_buffer_that_is_not_there_is_refused(data):
-    with pytest.raises(InputError, match="public_buffers names ..mean...*no such"):
+    with pytest.raises(InputError, match="public_buffers names ..mean..; the model has no such"):
         Objective(linear(), *data, public_buffers=["mean"])

@@ -151,7 +151,7 @@ def test_attention_elsewhere_is_as_fast_as_before():
     F = Objective(model, normal(2, 4).abs(), labels(2))
     F.value(F.initial())
     model.how = None
-    with pytest.raises(TypeError):
+    with pytest.raises(InputError, match="cannot take inputs"):
         Objective(model, F.x, F.y)
     assert before == (mha.get_fastpath_enabled(), torch.backends.cuda.flash_sdp_enabled())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from copy import deepcopy
 
 import numpy as np
 import torch
@@ -13,12 +12,7 @@ from torch.nn.parameter import UninitializedTensorMixin
 from .errors import InputError, require
 
 Indices = Sequence[int] | Set[int] | Iterator[int] | np.ndarray | Tensor
-UNWRAPPED = {
-    "DataParallel": "model.module",
-    "DistributedDataParallel": "model.module",
-    "OptimizedModule": "model._orig_mod",
-    "ScriptModule": "the torch.nn.Module that it was made of",
-}
+WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule", "ScriptModule")
 
 
 def vector(w: Tensor, p: int, dtype: torch.dtype, name: str) -> None:
@@ -51,10 +45,8 @@ def tensor(data: object, name: str) -> Tensor:
     try:
         data = data if isinstance(data, Tensor) else torch.from_numpy(np.array(data, order="C"))
     except (TypeError, ValueError) as problem:
-        raise InputError(
-            f"{name} is of type {type(data).__name__} and no array of numbers ({problem}); "
-            "give a tensor, a numpy array or a list of numbers."
-        ) from problem
+        what = f"{name} is of type {type(data).__name__} and no array of numbers ({problem})"
+        raise InputError(f"{what}; give a tensor, an array or a list of numbers.") from problem
     require(not data.is_complex(), f"{name} is {data.dtype}; give real numbers.")
     return data.clone() if data.is_inference() else data.detach()
 
@@ -62,10 +54,9 @@ def tensor(data: object, name: str) -> Tensor:
 def finite(z: Tensor, name: str) -> None:
     """Refuse samples that hold NaN or infinity."""
     bad = ~torch.cat([part.reshape(len(part), -1).isfinite().all(1) for part in z.split(2**14)])
+    where = f"{int(bad.sum())} of {len(z)} samples, the first at index {int(bad.int().argmax())}"
     require(
-        not bad.any(),
-        f"{name} holds NaN or infinity in {int(bad.sum())} of {len(z)} samples, the first at index "
-        f"{int(bad.int().argmax())}; all numbers must be finite: mend or remove these samples.",
+        not bad.any(), f"{name} holds NaN or infinity in {where}; mend or remove these samples."
     )
 
 
@@ -77,9 +68,7 @@ def samples(rows: Indices, n: int) -> Tensor:
     if isinstance(rows, Set | Iterator):
         rows = sorted(rows) if isinstance(rows, Set) else list(rows)
     rows = tensor(rows, "The set of samples").reshape(-1).cpu()
-    require(
-        len(rows) > 0, "The set of samples is empty; name at least one index of the trained set."
-    )
+    require(len(rows) > 0, "The set of samples is empty; name at least one of the trained set.")
     require(
         not rows.dtype.is_floating_point and rows.dtype != torch.bool,
         f"Indices are {rows.dtype}; give integers (for a mask, mask.nonzero().squeeze(1)).",
@@ -115,34 +104,26 @@ def labels(y: Tensor, classes: int) -> None:
 
 def model(net: nn.Module) -> None:
     """Refuse a model that cannot be read as a function of one real vector of weights."""
-    for kind in type(net).__mro__:
-        name = UNWRAPPED.get(kind.__name__)
-        require(name is None, f"The model is wrapped in {kind.__name__}; give {name}.")
+    wrapped = [kind.__name__ for kind in type(net).__mro__ if kind.__name__ in WRAPPERS]
     require(
-        isinstance(net, nn.Module),
-        f"The model is of type {type(net).__name__}; give a torch.nn.Module.",
+        isinstance(net, nn.Module) and not wrapped,
+        f"The model is of type {(wrapped or [type(net).__name__])[0]}; give the torch.nn.Module "
+        "itself: that of DataParallel is model.module, of torch.compile model._orig_mod.",
     )
     weights = dict(net.named_parameters())
     for name, q in weights.items():
+        lazy = isinstance(q, UninitializedTensorMixin)
         require(
-            not isinstance(q, UninitializedTensorMixin),
-            f"Parameter '{name}' has no shape yet; call the model on one batch first.",
+            not lazy and q.is_floating_point() and not q.is_meta,
+            f"Parameter '{name}' is {type(q).__name__} of {q.dtype} on {q.device}; give real "
+            "weights that hold numbers. A lazy layer has some once it was called on a batch.",
         )
-        require(
-            q.is_floating_point() and not q.is_meta,
-            f"Parameter '{name}' is {q.dtype} on {q.device}; give real weights that hold numbers: "
-            "load them, or build the model on the CPU.",
-        )
-    kinds = {(q.dtype, str(q.device)) for q in weights.values()}
+    kinds = sorted({f"{q.dtype} on {q.device}" for q in weights.values()})
     require(
-        len(kinds) <= 1,
-        f"Parameters are of several kinds, {sorted(map(str, kinds))}; give them one dtype and one "
-        "device, as model.to(torch.float32) does.",
+        len(kinds) <= 1, f"Parameters are {kinds}; give them one dtype and device, by model.to."
     )
-    require(
-        any(q.requires_grad for q in weights.values()),
-        "The model has no parameters that can be trained; give one that requires a gradient.",
-    )
+    trained = any(q.requires_grad for q in weights.values())
+    require(trained, "The model has no parameters that can be trained; all are frozen, or none.")
     dropout(net)
 
 
@@ -158,40 +139,15 @@ def unpublished(net: nn.Module, public: Set[str]) -> list[str]:
             plain = [name for name, q in vars(layer).items() if isinstance(q, Tensor)]
             held += [f"{prefix}.{name}".lstrip(".") for name in [*layer._buffers, *plain]]
     unknown = sorted(set(public) - set(held))
-    require(
-        not unknown,
-        f"public_buffers names {unknown}, and the model has no such buffer or frozen weight; "
-        f"it has {held}.",
-    )
+    require(not unknown, f"public_buffers names {unknown}; the model has no such; it has {held}.")
     return [name for name in held if name not in public]
 
 
-def copied(net: nn.Module) -> nn.Module:
-    """A copy without gradients, or InputError where the model can't be copied."""
-    try:
-        copy = deepcopy(net)
-    except (RuntimeError, TypeError) as problem:
-        raise InputError(
-            f"The model can't be copied ({problem}); hold no tensors in it that were computed from "
-            "its weights: torch.nn.utils.parametrizations does without."
-        ) from problem
-    copy.zero_grad(set_to_none=True)
-    return copy
-
-
 def of_each_label(y: Tensor) -> Tensor:
-    """Positions of the first sample and of one of each other label, 64 at most.
-
-    Where y holds no labels, of the first and the last sample.
-    """
-    if y.dim() != 1 or y.is_floating_point():
-        return torch.tensor([0, len(y) - 1])
-    _, label = y.unique(return_inverse=True)
-    where = torch.full((int(label.max()) + 1,), len(y)).scatter_reduce(
-        0, label.cpu(), torch.arange(len(y)), "amin"
-    )
-    first, *others = where.sort().values.tolist()
-    return torch.tensor([first, *(others or [len(y) - 1])][:64])
+    """Positions of the first sample and of one of each other label, 64 at most; or of the last."""
+    first = {label: k for k, label in reversed([*enumerate(y.tolist())])} if y.dim() == 1 else {}
+    others = sorted(set(first.values()) - {0}) or [len(y) - 1]
+    return torch.tensor([0, *others][:64])
 
 
 def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -210,8 +166,8 @@ def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     )
     require(
         _alike(together, again, 8),
-        "The model's outputs differ from one call to the next: F would be random and have no "
-        "Hessian. Take the random part out of forward, or switch it off in model.eval().",
+        "The model's outputs differ from one call to the next, so that F would have no Hessian: "
+        "take what is random out of forward.",
     )
     require(
         _alike(together, torch.cat(apart), 8),
@@ -248,10 +204,8 @@ def _alike(a: Tensor, b: Tensor, times: float) -> bool:
 
 def derivatives() -> None:
     """Refuse to differentiate inside torch.inference_mode."""
-    require(
-        not torch.is_inference_mode_enabled(),
-        "Nothing can be differentiated inside torch.inference_mode; leave it, or use no_grad.",
-    )
+    inside = torch.is_inference_mode_enabled()
+    require(not inside, "Nothing can be differentiated inside torch.inference_mode; leave it.")
 
 
 def dropout(model: nn.Module) -> None:

@@ -79,7 +79,8 @@ class Objective:
     ):
         checks.model(model)
         layers.refuse(model)
-        self.model = checks.copied(model).eval()
+        self.model = copy.deepcopy(model).eval()
+        self.model.zero_grad(set_to_none=True)
         self._trained = {n: q for n, q in self.model.named_parameters() if q.requires_grad}
         self._slots = _slots(self.model, self._trained)
         self._sizes = [q.numel() for q in self._trained.values()]

@@ -9,12 +9,7 @@ same numbers. Chains of LiSSA are shared in the same way.
 
 from __future__ import annotations
 
-import hashlib
-
-import torch
 from torch import Tensor
-
-from .errors import require
 
 
 class Alone:
@@ -34,21 +29,8 @@ class Alone:
         """The first process's `value`, in all: for what is drawn from a secret source."""
         return value
 
+    def require_same(self, **held: Tensor) -> None:
+        """Refuse to go on, in every process, unless all hold the same bits in each of `held`."""
+
 
 ALONE = Alone()
-
-
-def require_same(reduce: Alone, device: torch.device, **held: Tensor) -> None:
-    """Refuse to go on, in every process, unless all hold the same bits in each of `held`."""
-    if reduce.size == 1:
-        return
-    for name, value in held.items():
-        bits = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest = torch.frombuffer(bytearray(hashlib.sha256(bits).digest()), dtype=torch.uint8)
-        numbers = digest.long().to(device)
-        total, squares = reduce(torch.stack([numbers, numbers**2]))
-        require(
-            bool((reduce.size * squares == total**2).all()),
-            f"The {reduce.size} processes hold different values of {name}; give all of them the "
-            "same, with indices in one order: a set of strings has another in each process.",
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +14,7 @@ from .errors import require
 from .newton import Solver
 from .noise import check_delta, compose_epsilon, gaussian_epsilon
 from .objective import Objective
-from .unlearn import Release, check_model, known_to_all, target_sensitivity, unlearn
+from .unlearn import Known, Release, check_model, known_to_all, target_sensitivity, unlearn
 
 
 @dataclass(frozen=True)
@@ -47,32 +46,20 @@ class SequentialUnlearner:
     """
 
     def __init__(
-        self,
-        F: Objective,
-        w: Tensor,
-        *,
-        C: float,
-        lam: float,
-        delta: float,
-        epsilon: float | None = None,
-        sigma: float | None = None,
-        constants: Constants = Constants(),
-        solver: Solver = conjugate_gradient,
-        tol: float = 1e-3,
-        seed: int | None = None,
-        known: Mapping[str, float | str] | None = None,
-    ):
-        self._start(F, w, seed)
-        self.terms = dict(
-            C=C, lam=lam, delta=delta, epsilon=epsilon, sigma=sigma, constants=constants,
-            solver=solver, tol=tol, known=known_to_all(F, known),
-        )  # fmt: skip
+        self, F: Objective, w: Tensor, *, C: float, lam: float, delta: float,
+        epsilon: float | None = None, sigma: float | None = None,
+        constants: Constants = Constants(), solver: Solver = conjugate_gradient, tol: float = 1e-3,
+        seed: int | None = None, known: Known | None = None,
+    ):  # fmt: skip
         check_model(F, w, C)
+        budget = dict(delta=delta, epsilon=epsilon, sigma=sigma)
+        terms = dict(C=C, lam=lam, tol=tol, constants=constants)
         # refuse now what the first request would
-        calibrate(target_sensitivity(F, C, lam, tol, constants), delta, epsilon, sigma)
+        calibrate(target_sensitivity(F, **terms), **budget)
+        self._start(F, w, seed, solver=solver, known=known_to_all(F, known), **terms, **budget)
 
-    def _start(self, F: Objective, w: Tensor, seed: int | None) -> None:
-        self.F, self.w, self.seed = F, w, seed
+    def _start(self, F: Objective, w: Tensor, seed: int | None, **terms) -> None:
+        self.F, self.w, self.seed, self.terms = F, w, seed, terms
         self.kept = torch.arange(F.n)
         self.releases: list[Release] = []
 

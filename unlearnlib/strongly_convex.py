@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from .noise import published
 from .objective import Objective
 from .refinement import Refinement, refine
 from .sequential import SequentialUnlearner
-from .unlearn import Release, check_precision, check_vector, known_to_all, same_everywhere
+from .unlearn import Known, Release, check_precision, check_vector, known_to_all
 
 Curvature = Callable[[Objective], Objective]
 MOVED = "distance that refining moved"
@@ -50,7 +50,7 @@ def unlearn_strongly_convex(
     sigma: float | None = None,
     curvature: Curvature | None = None,
     seed: int | None = None,
-    known: Mapping[str, float | str] | None = None,
+    known: Known | None = None,
 ) -> Release:
     """Forget samples of F: refine w on the retained set to ||grad F_r|| <= G, add N(0, sigma^2 I).
 
@@ -81,7 +81,7 @@ def unlearn_strongly_convex(
     F_r, F_u = F.without(rows), F.only(rows)
     target = strongly_convex_sensitivity(constants)
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
-    same_everywhere(F, w, rows, math.inf)
+    F.reduce.require_same(w=w, forget=rows, x=F.x, y=F.y)
     mu, g, G, L = (constants.named()[q].value for q in ("lam_min", "sample_gradient", "G", "L"))
 
     started = time.perf_counter()
@@ -112,26 +112,16 @@ class StronglyConvexUnlearner(SequentialUnlearner):
     """
 
     def __init__(
-        self,
-        F: Objective,
-        w: Tensor,
-        *,
-        constants: Constants,
-        delta: float,
-        epsilon: float | None = None,
-        sigma: float | None = None,
-        curvature: Curvature | None = None,
-        seed: int | None = None,
-        known: Mapping[str, float | str] | None = None,
-    ):
+        self, F: Objective, w: Tensor, *, constants: Constants, delta: float,
+        epsilon: float | None = None, sigma: float | None = None, seed: int | None = None,
+        known: Known | None = None, curvature: Curvature | None = None,
+    ):  # fmt: skip
         _check(F, w)
-        self._start(F, w, seed)
-        self.terms = dict(
-            constants=constants, delta=delta, epsilon=epsilon, sigma=sigma, curvature=curvature,
-            known=known_to_all(F, known),
-        )  # fmt: skip
+        budget = dict(delta=delta, epsilon=epsilon, sigma=sigma)
         # refuse now what the first request would
-        calibrate(strongly_convex_sensitivity(constants), delta, epsilon, sigma)
+        calibrate(strongly_convex_sensitivity(constants), **budget)
+        known = known_to_all(F, known)
+        self._start(F, w, seed, constants=constants, curvature=curvature, known=known, **budget)
 
     def _answer(self, now: Objective, rows: Tensor, seed: int | None) -> Release:
         return unlearn_strongly_convex(now, self.w, rows, seed=seed, **self.terms)

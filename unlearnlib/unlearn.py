@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -28,10 +27,10 @@ from .newton import Solver, retained_gradient
 from .noise import published
 from .objective import Objective
 from .projected_sgd import project
-from .reduce import require_same
 from .refinement import Refinement
 from .solution import Solution
 
+Known = dict[str, float | str]
 NOT_MEASURED = (
     "grad F(w) was given as whole=, not measured, and the conditions on w rest on it: leave it out "
     "to have them checked."
@@ -81,7 +80,7 @@ def unlearn(
     seed: int | None = None,
     stationary: bool = True,
     whole: Tensor | None = None,
-    known: Mapping[str, float | str] | None = None,
+    known: Known | None = None,
 ) -> Release:
     """Forget samples of F: release project(w - (H_r + lam I)^-1 grad F_r(w), C) + N(0, sigma^2 I).
 
@@ -118,7 +117,7 @@ def unlearn(
     F_r, F_u = F.without(rows), F.only(rows)
     target = target_sensitivity(F, C, lam, tol, constants)
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
-    same_everywhere(F, w, rows, C)
+    F.reduce.require_same(w=w, forget=rows, C=torch.tensor(C), x=F.x, y=F.y)
 
     started = time.perf_counter()
     b = retained_gradient(F, w, rows, whole)
@@ -159,26 +158,16 @@ def target_sensitivity(
 
 def check_precision(F: Objective) -> None:
     """Refuse an objective in which a gradient is too coarse to prove anything."""
-    require(
-        F.dtype == torch.float64,
-        f"The objective is {F.dtype}, and what is proved rests on its gradients: use "
-        "F.to(torch.float64).",
-    )
+    wide = F.dtype == torch.float64
+    require(wide, f"The objective is {F.dtype}; to prove by gradients use F.to(torch.float64).")
 
 
-def same_everywhere(F: Objective, w: Tensor, rows: Tensor, C: float) -> None:
-    """Refuse a request that processes which share it do not agree on, its data included."""
-    if F.reduce.size > 1:
-        held = dict(w=w, forget=rows, C=torch.tensor(C), x=F.x, y=F.y)
-        require_same(F.reduce, F.device, **held)
-
-
-def known_to_all(F: Objective, known: Mapping[str, float | str] | None) -> dict[str, float | str]:
+def known_to_all(F: Objective, known: Known | None) -> Known:
     """What both worlds know beside the constants; on the card, since none of it is protected."""
     facts = {"samples at the start": F.n, "weights": F.p, "weight decay": F.weight_decay}
     if F.public_buffers:
         facts["public buffers"] = ", ".join(sorted(F.public_buffers))
-    return facts | dict(known or {})
+    return facts | (known or {})
 
 
 def check_vector(F: Objective, w: Tensor) -> None:
@@ -188,9 +177,9 @@ def check_vector(F: Objective, w: Tensor) -> None:
     secret = checks.unpublished(F.model, F.public_buffers)
     require(
         not secret,
-        f"{', '.join(secret[:5])} would be published as they are, and the forgotten samples may "
-        f"have had a part in them. If they were fixed before the data was seen, say so: "
-        f"Objective(..., public_buffers={secret[:5]}); else train them or leave them out.",
+        f"{', '.join(secret)} would be published as they are, and the forgotten samples may have a "
+        "part in them. Train them, or leave them out; if they were fixed before the data was seen, "
+        f"say Objective(..., public_buffers={secret}).",
     )
 
 

@@ -12,6 +12,7 @@ to name a folder that they share.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import zlib
@@ -66,6 +67,18 @@ class Ranks(Alone):
     def agree(self, value: Tensor) -> Tensor:
         """The first process's `value`, in all; a barrier as well."""
         return self._together("agreement", value, partial(dist.broadcast, src=0))
+
+    def require_same(self, **held: Tensor) -> None:
+        """Refuse to go on, in every process, unless all hold the same bits in each of `held`."""
+        for name, value in held.items():
+            bits = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            digest = torch.tensor([*hashlib.sha256(bits).digest()])
+            total, squares = self(torch.stack([digest, digest**2]).to(value.device))
+            require(
+                bool((self.size * squares == total**2).all()),
+                f"The {self.size} processes hold different values of {name}; give all of them the "
+                "same, with indices in one order: a set of strings has another in each process.",
+            )
 
     def _together(self, what: str, value: Tensor, act: Callable[[Tensor], object]) -> Tensor:
         result = value.detach().clone(memory_format=torch.contiguous_format)
