@@ -199,6 +199,11 @@ def test_a_frozen_layer_has_no_part_in_w(data, vectors):
     assert not trained[0].weight.requires_grad and trained[2].weight.requires_grad
     again = Objective(trained, *data, weight_decay=0.1)
     assert torch.equal(again.initial(), run.w)
+    single = again.to(torch.float32)
+    assert torch.equal(single.initial(), run.w.float())
+    torch.testing.assert_close(
+        single.gradient(run.w.float()).double(), F.gradient(run.w), atol=1e-6, rtol=1e-4
+    )
 
 
 def test_a_model_without_anything_to_train_is_refused(data):

@@ -191,7 +191,7 @@ def test_the_networks_decay_and_width(images):
     curvature = 8 / (3 * math.sqrt(3)) / math.sqrt(WIDTH)
     assert net.weight_decay == pytest.approx(3 * curvature)
     assert net.mu == pytest.approx(2 * curvature)
-    assert net.known["width"] == WIDTH and "MNIST" in net.known["hyperparameters tuned on"]
+    assert net.known["width"] == WIDTH and "MNIST" in net.known["tuned on"]
     with pytest.raises(ul.InputError, match="no convexity is proved"):
         proved.network(images, 0, excess=1.0, width=WIDTH)
 
@@ -285,8 +285,8 @@ def test_the_card_names_what_is_public(problem):
     G = problem.gradient_for(1.0)
     card = problem.unlearn(problem.trained(G).w, GONE, G, epsilon=1.0).certificate
     known = card.public()["known to all"]
-    assert known["samples at the start"] == 60 and known["weight_decay"] == problem.weight_decay
-    assert known["hyperparameters tuned on"] == proved.TUNED_ON
+    assert known["samples at the start"] == 60 and known["weight decay"] == problem.weight_decay
+    assert known["tuned on"] == proved.TUNED_ON
     assert ("width" in known) == (problem.name == "tanh network")
 
 

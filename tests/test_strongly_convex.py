@@ -126,7 +126,7 @@ def test_a_delta_within_rounding_is_void(far, holds):
     claim = ul.Constants(lam_min=ul.proved(1, ""), G=ul.chosen(1e-3))
     card = ul.unlearn_strongly_convex(F, F.y.mean(0), [3], constants=claim, **TERMS).certificate
     assert card.holds == holds
-    assert ("F.to(torch.float64)" in " ".join(card.reasons)) == (holds == "void")
+    assert ("rounding of the estimate" in " ".join(card.reasons)) == (holds == "void")
 
 
 def test_single_precision_proves_nothing(trained):

@@ -22,6 +22,7 @@ from . import bounds, card, checks
 from .errors import require
 from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma, with_rounding
 
+Known = dict[str, float | str]
 PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
 THE_BALL = "the ball alone: both models satisfy ||w|| <= C"
 THEOREM_34 = "Theorem 3.4 with G of Proposition 4.1, and the solver's tolerance"
@@ -204,9 +205,9 @@ class Certificate:
     holds: str
     noise: str
     doing_nothing: float
-    known: dict[str, float | str] = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
-    measurements: dict[str, float | str] = field(default_factory=dict)
+    measurements: Known = field(default_factory=dict)
 
     @property
     def useful(self) -> bool:

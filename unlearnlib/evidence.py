@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import bounds
-from .certificate import Constant, Constants, Sensitivity
+from .certificate import Constant, Constants, Known, Sensitivity
 from .objective import Objective
 from .solution import Solution
 
@@ -28,7 +28,7 @@ LEFT = "||grad F_r(estimate)||"
 
 def measurements(
     F_r: Objective, F_u: Objective, w: Tensor, b: Tensor, lam: float, solution: Solution
-) -> dict[str, float | str]:
+) -> Known:
     """What a request shows of the objective at w: x solves (H_r + lam I) x = b = grad F_r(w).
 
     Costs one Hessian product on the retained samples, for the residual, whatever the solver says
@@ -69,30 +69,21 @@ def weakened(behind: dict[str, Constant]) -> tuple[str, ...]:
     behind   those that the sensitivity follows from, by name
     """
     names = [name for name, q in behind.items() if q.provenance == "measured"]
-    if not names:
-        return ()
-    return (
-        f"{', '.join(names)}: measured, and sigma follows from it, so sigma is a function of the "
-        "data: fix a round number beforehand and claim that.",
-    )
+    why = "measured, and sigma follows from it: fix a round number beforehand and claim that."
+    return (f"{', '.join(names)}: {why}",) if names else ()
 
 
 def refuted(
-    found: dict[str, float | str],
-    dtype: torch.dtype,
-    target: Sensitivity,
-    C: float,
-    lam: float,
-    tol: float,
-    constants: Constants,
-    stationary: bool,
-) -> tuple[str, ...]:
+    found: Known, dtype: torch.dtype, target: Sensitivity, C: float, lam: float, tol: float,
+    constants: Constants, stationary: bool,
+) -> tuple[str, ...]:  # fmt: skip
     """The conditions of the bound that do not hold on the data, each with its remedy."""
     L, lam_min, G = constants.L.value, constants.lam_min.value, constants.G.value
     mu = lam_min if constants.lam_min.provenance == "proved" else 0.0
-    whole, b, left = found[GRADIENT], found[RETAINED_GRADIENT], found[LEFT]
-    met = found.get(CURVATURE, lam + lam_min)
-    slack = 1e3 * torch.finfo(dtype).eps * abs(met)
+    whole, b, left, reach = (found[q] for q in (GRADIENT, RETAINED_GRADIENT, LEFT, REACH))
+    met, eps = found.get(CURVATURE, lam + lam_min), torch.finfo(dtype).eps
+    slack, bends = 1e3 * eps * abs(met), f"The update meets curvature {met - lam:.3g}"
+    within = bounds.strong_convexity_bound(left, mu, G) if mu > 0 else 0.0
     conditions = [
         (
             stationary and not whole <= G,
@@ -102,18 +93,12 @@ def refuted(
             not b <= bounds.gradient_bound(C, L, G),
             f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G: L = {L:g} is too small, claim more.",
         ),
+        (met + slack < lam + lam_min, f"{bends}, below lam_min = {lam_min:g}: claim less."),
+        (met - slack > lam + L, f"{bends}, above L = {L:g}: claim more."),
         (
-            met + slack < lam + lam_min,
-            f"The update meets curvature {met - lam:.3g}, below lam_min = {lam_min:g}: claim less.",
-        ),
-        (
-            met - slack > lam + L,
-            f"The update meets curvature {met - lam:.3g}, above L = {L:g}: claim more.",
-        ),
-        (
-            not found[REACH] <= C + target.bound,
-            f"The update ends at norm {found[REACH]:.3g}, further outside the ball than the bound "
-            f"{target.bound:.3g} allows: the ball holds the retrained model, claim a larger G.",
+            not reach <= C + target.bound,
+            f"The update ends at norm {reach:.3g}, outside by more than {target.bound:.3g}, the "
+            "bound: the ball holds the retrained model, claim a larger G.",
         ),
         (
             not left <= G + L * target.bound,
@@ -121,15 +106,13 @@ def refuted(
             "retrained model is not as stationary as claimed, claim a larger G.",
         ),
         (
-            mu > 0 and not bounds.strong_convexity_bound(left, mu, G) <= target.value,
-            f"||grad F_r(estimate)|| = {left:.3g} leaves the estimate within (that + G)/lam_min of "
-            f"the retrained model, which exceeds Delta = {target.value:.3g}: use "
-            "ul.unlearn_strongly_convex, which refines it.",
+            not within <= target.value,
+            f"||grad F_r(estimate)|| = {left:.3g} proves a distance of {within:.3g} only, which "
+            f"exceeds Delta = {target.value:.3g}: use ul.unlearn_strongly_convex, which refines.",
         ),
         (
-            target.value < 2**10 * torch.finfo(dtype).eps * C,
-            f"Delta = {target.value:.3g} is within rounding of {dtype} in a ball of "
-            f"radius {C:g}: use F.to(torch.float64).",
+            target.value < 2**10 * eps * C,
+            f"Delta = {target.value:.3g} is within rounding of {dtype}: use F.to(torch.float64).",
         ),
         (
             not found[RESIDUAL] <= tol,

@@ -81,9 +81,10 @@ class Objective:
         layers.refuse(model)
         self.model = copy.deepcopy(model).eval()
         self.model.zero_grad(set_to_none=True)
-        self._trained = {n: q for n, q in self.model.named_parameters() if q.requires_grad}
-        self._slots = _slots(self.model, self._trained)
-        self._sizes = [q.numel() for q in self._trained.values()]
+        trained = {name: q for name, q in self.model.named_parameters() if q.requires_grad}
+        self._shapes = {name: q.shape for name, q in trained.items()}
+        self._sizes = [q.numel() for q in trained.values()]
+        self._slots = _slots(self.model, trained)
         require(
             math.isfinite(weight_decay) and weight_decay >= 0,
             f"weight_decay is {weight_decay}; it must be a finite number >= 0.",
@@ -114,12 +115,13 @@ class Objective:
 
     def initial(self) -> Tensor:
         """The flat vector of the model as it was handed over, shape (p,)."""
-        return torch.cat([q.detach().reshape(-1) for q in self._trained.values()])
+        weights = dict(self.model.named_parameters())
+        return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
 
     def pieces(self, w: Tensor) -> dict[str, Tensor]:
         """Windows on w, (p,) or (k, p), one for each named parameter, in its shape."""
-        split = zip(self._trained.items(), w.split(self._sizes, -1), strict=True)
-        return {name: part.view(*w.shape[:-1], *q.shape) for (name, q), part in split}
+        split = zip(self._shapes.items(), w.split(self._sizes, -1), strict=True)
+        return {name: part.view(*w.shape[:-1], *shape) for (name, shape), part in split}
 
     def module(self, w: Tensor) -> nn.Module:
         """A copy of the model that holds w, in eval mode."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .certificate import THE_BALL, VOID, Constants, calibrate
+from .certificate import THE_BALL, VOID, Constants, Known, calibrate
 from .cg import conjugate_gradient
 from .checks import Indices
 from .errors import require
 from .newton import Solver
 from .noise import check_delta, compose_epsilon, gaussian_epsilon
 from .objective import Objective
-from .unlearn import Known, Release, check_model, known_to_all, target_sensitivity, unlearn
+from .unlearn import Release, check_model, known_to_all, target_sensitivity, unlearn
 
 
 @dataclass(frozen=True)

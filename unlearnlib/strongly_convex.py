@@ -23,14 +23,15 @@ import torch
 from torch import Tensor
 
 from . import batchnorm, bounds, evidence, spectrum
-from .certificate import VOID, Certificate, Constants, calibrate, strongly_convex_sensitivity
+from .certificate import VOID, Certificate, Constants, Known, calibrate
+from .certificate import strongly_convex_sensitivity as target_sensitivity
 from .checks import Indices
 from .errors import require
 from .noise import published
 from .objective import Objective
 from .refinement import Refinement, refine
 from .sequential import SequentialUnlearner
-from .unlearn import Known, Release, check_precision, check_vector, known_to_all
+from .unlearn import Release, check_precision, check_vector, known_to_all
 
 Curvature = Callable[[Objective], Objective]
 MOVED = "distance that refining moved"
@@ -79,7 +80,7 @@ def unlearn_strongly_convex(
     _check(F, w)
     rows = F.indices(forget)
     F_r, F_u = F.without(rows), F.only(rows)
-    target = strongly_convex_sensitivity(constants)
+    target = target_sensitivity(constants)
     epsilon, sigma = calibrate(target, delta, epsilon, sigma)
     F.reduce.require_same(w=w, forget=rows, x=F.x, y=F.y)
     mu, g, G, L = (constants.named()[q].value for q in ("lam_min", "sample_gradient", "G", "L"))
@@ -119,7 +120,7 @@ class StronglyConvexUnlearner(SequentialUnlearner):
         _check(F, w)
         budget = dict(delta=delta, epsilon=epsilon, sigma=sigma)
         # refuse now what the first request would
-        calibrate(strongly_convex_sensitivity(constants), **budget)
+        calibrate(target_sensitivity(constants), **budget)
         known = known_to_all(F, known)
         self._start(F, w, seed, constants=constants, curvature=curvature, known=known, **budget)
 
@@ -139,7 +140,7 @@ def _check(F: Objective, w: Tensor) -> None:
 
 def _measurements(
     F: Objective, F_r: Objective, F_u: Objective, w: Tensor, refined: Refinement
-) -> dict[str, float | str]:
+) -> Known:
     whole, left = F.gradient(w), F_r.gradient(refined.w)
     before = (F.n * whole - F_u.n * F_u.gradient(w)) / F_r.n
     order = torch.randperm(F_r.n, generator=torch.Generator().manual_seed(0))
@@ -156,37 +157,30 @@ def _measurements(
     }
 
 
-def _refuted(
-    found: dict[str, float | str], constants: Constants, Delta: float, estimate: Tensor
-) -> tuple[str, ...]:
+def _refuted(found: Known, constants: Constants, Delta: float, estimate: Tensor) -> tuple[str, ...]:
     """The conditions that do not hold on the data, each with its remedy."""
-    mu, G = constants.lam_min.value, constants.G.value
-    left, apart, moved = found[evidence.LEFT], found[APART], found[MOVED]
-    eps = 2**10 * torch.finfo(estimate.dtype).eps
-    rounding = eps * float(estimate.norm())
+    mu, G, eps = constants.lam_min.value, constants.G.value, torch.finfo(estimate.dtype).eps * 2**10
+    whole, left, apart = found[evidence.GRADIENT], found[evidence.LEFT], found[APART]
+    moved, least, rounding = found[MOVED], found[LEAST], eps * float(estimate.norm())
+    lost = mu * rounding + eps * found[evidence.RETAINED_GRADIENT]
     conditions = [
-        (
-            not found[evidence.GRADIENT] <= G,
-            f"||grad F(w)|| = {found[evidence.GRADIENT]:.3g} exceeds G = {G:g}: train on, to G.",
-        ),
+        (not whole <= G, f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G."),
         (
             not bounds.strong_convexity_bound(left, mu, G) <= Delta,
             f"||grad F_r(estimate)|| = {left:.3g} exceeds G = {G:g}: refine further, down to G.",
         ),
         (
-            mu * moved > apart + mu * rounding + eps * found[evidence.RETAINED_GRADIENT],
-            f"Refining moved {moved:.3g}, further than a change of the gradient by {apart:.3g} "
-            f"allows at mu = {mu:g}: claim a smaller lam_min.",
+            mu * moved > apart + lost,
+            f"Refining moved {moved:.3g}, further than gradients that differ by {apart:.3g} allow "
+            f"at mu = {mu:g}: claim a smaller lam_min.",
         ),
         (
-            found[LEAST] < mu - eps * abs(found[LEAST]),
-            f"A direction has curvature {found[LEAST]:.3g}, below mu = {mu:g}: claim a smaller "
-            "lam_min.",
+            least < mu - eps * abs(least),
+            f"A direction has curvature {least:.3g}, below mu = {mu:g}: claim a smaller lam_min.",
         ),
         (
             Delta < rounding,
-            f"Delta = {Delta:.3g} is within rounding of {estimate.dtype} at a norm of "
-            f"{float(estimate.norm()):.3g}: use F.to(torch.float64).",
+            f"Delta = {Delta:.3g} is below {rounding:.3g}, rounding of the estimate: claim more G.",
         ),
     ]
     return tuple(message for contradicted, message in conditions if contradicted)

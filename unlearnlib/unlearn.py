@@ -16,6 +16,7 @@ from .certificate import (
     VOID,
     Certificate,
     Constants,
+    Known,
     Sensitivity,
     calibrate,
     sensitivity,
@@ -30,7 +31,6 @@ from .projected_sgd import project
 from .refinement import Refinement
 from .solution import Solution
 
-Known = dict[str, float | str]
 NOT_MEASURED = (
     "grad F(w) was given as whole=, not measured, and the conditions on w rest on it: leave it out "
     "to have them checked."
@@ -128,7 +128,7 @@ def unlearn(
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
-    found: dict[str, float | str] = {"samples forgotten": F_u.n}
+    found: Known = {"samples forgotten": F_u.n}
     holds, reasons = target.holds, ()
     if target.source != THE_BALL:
         found |= evidence.measurements(F_r, F_u, w, b, lam, solution)
