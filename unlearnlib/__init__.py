@@ -6,6 +6,7 @@ The update                     newton_update
 Bounds, noise, certificate     bounds, gaussian_*, compose_epsilon, Constants, Certificate
 One request, many requests     unlearn, SequentialUnlearner, plan
 Strongly convex, proved        refine, unlearn_strongly_convex, StronglyConvexUnlearner
+A second opinion               verify
 Curvature as measured          spectrum
 """
 
@@ -31,6 +32,8 @@ from .sequential import SequentialUnlearner
 from .solution import Solution
 from .strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from .unlearn import Release, unlearn
+from .verification import Verification
+from .verify import verify
 
 __version__ = "0.1.0"
 
@@ -39,10 +42,10 @@ __all__ = [
     "Certificate", "Constants", "DataError", "DivergenceError", "InputError",
     "NegativeCurvatureError", "Objective", "Plan", "ProfileError", "Refinement", "Release",
     "Run", "SequentialUnlearner", "Solution", "StronglyConvexUnlearner", "UnlearnError",
-    "affordable", "assumed", "batchnorm", "bounds", "chosen", "compose_epsilon",
+    "Verification", "affordable", "assumed", "batchnorm", "bounds", "chosen", "compose_epsilon",
     "conjugate_gradient", "cross_entropy", "gaussian_delta", "gaussian_epsilon",
     "gaussian_sigma", "lissa", "measured", "newton_update", "noise", "plan", "project",
     "projected_sgd", "proved", "refine", "spectrum", "squared_error", "unlearn",
-    "unlearn_strongly_convex",
+    "unlearn_strongly_convex", "verify",
 ]
 # fmt: on

@@ -1,0 +1,91 @@
+"""What a second opinion says, line by line, and how it looks; `verify` fills it in."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from dataclasses import dataclass
+
+CONFIRMED, REFUTED, NOT_COVERED = "confirmed", "refuted", "not covered"
+COLOURS = {CONFIRMED: "#0072B2", REFUTED: "#D55E00", NOT_COVERED: "#E69F00"}
+HEAD = ("line", "claimed", "found", "verdict", "room", "note")
+WIDTH = 96
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim of a card, and what was found when it was computed by other means.
+
+    verdict   "confirmed", "refuted" or "not covered"
+    margin    the room left up to the limit, relative to it; negative where the claim misses
+    needed    whether the card's "proved" rests on it
+    """
+
+    name: str
+    claimed: float | str
+    found: float | str
+    verdict: str
+    margin: float | None = None
+    note: str = ""
+    needed: bool = True
+
+    def row(self) -> tuple[str, ...]:
+        """As text, in the order of HEAD."""
+        claimed, found, margin = _text(self.claimed), _text(self.found), _text(self.margin, 2)
+        return self.name, claimed, found, self.verdict, margin, self.note
+
+
+@dataclass(frozen=True, repr=False)
+class Verification:
+    """What `verify` returns: a list of lines. Shows as a table."""
+
+    lines: list[Line]
+
+    @property
+    def refuted(self) -> list[Line]:
+        """The lines that are wrong."""
+        return [line for line in self.lines if line.verdict == REFUTED]
+
+    @property
+    def missing(self) -> list[Line]:
+        """The lines that "proved" rests on and that are not confirmed."""
+        return [line for line in self.lines if line.needed and line.verdict != CONFIRMED]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether nothing is refuted, and all that "proved" rests on is confirmed."""
+        return not self.refuted and not self.missing
+
+    def summary(self) -> tuple[str, str]:
+        """One verdict on the whole, and the lines that it follows from."""
+        if self.confirmed:
+            return CONFIRMED, 'every line that "proved" rests on'
+        verdict = REFUTED if self.refuted else NOT_COVERED
+        return verdict, ", ".join(line.name for line in self.refuted or self.missing)
+
+    def __repr__(self) -> str:
+        table = [HEAD, *(line.row() for line in self.lines)]
+        widths = [max(len(row[k]) for row in table) for k in range(len(HEAD) - 1)]
+        text = [": ".join(self.summary()), ""]
+        for *cells, note in table:
+            padded = (cell.ljust(wide) for cell, wide in zip(cells, widths, strict=True))
+            text.append("  ".join(padded).rstrip())
+            if cells[0] != HEAD[0]:
+                text += textwrap.wrap(note, WIDTH, initial_indent="    ", subsequent_indent="    ")
+        return "\n".join(text)
+
+    def _repr_html_(self) -> str:
+        rows = [HEAD, *(line.row() for line in self.lines)]
+        cells = (
+            "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in r) for r in rows
+        )
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        verdict, why = self.summary()
+        head = (
+            f"<tr><th colspan='6' style='text-align:left'>{verdict}: {html.escape(why)}</th></tr>"
+        )
+        return f"<table style='border-left:6px solid {COLOURS[verdict]}'>{head}{body}</table>"
+
+
+def _text(value: float | str | None, digits: int = 6) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.{digits}g}"

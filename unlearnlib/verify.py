@@ -1,0 +1,303 @@
+"""A second opinion on a release, which shares no code with what it checks.
+
+    print(ul.verify(F, w, forget, release))
+
+Every number on the card is computed again by other means: gradients written out by hand in numpy
+with a bound on their rounding (by_hand.py), constants, Delta and delta in mpmath. Of the objective
+only its raw data are used: samples, rows, the model's parameters and buffers, decay, center.
+
+Each line takes the others' claims as given; together they are the theorem that the card cites. A
+line is "confirmed" if it holds for every value that the rounding bound leaves open, "refuted" if
+for none, else "not covered". A claim may miss by SLACK, relative, which is what formulas in
+float64 lose; the margin says by how much it really does, and is negative then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import mpmath
+import numpy as np
+from mpmath import mpf
+
+from . import by_hand
+from .errors import require
+from .verification import CONFIRMED, NOT_COVERED, REFUTED, Line, Verification
+
+SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
+DIGITS = 40
+CHANCE = 1e-9  # that honest noise is refuted, on either side
+AT_W, AT_ESTIMATE = "||grad F(w)||", "||grad F_r(estimate)||"
+
+
+def verify(F, w, forget, release) -> Verification:
+    """Check every line of a release's card against the objective's raw data, by other means.
+
+    F, w, forget   what was given to `unlearn` or `unlearn_strongly_convex`; w may be None, and is
+                   then not looked at.
+    release        its `certificate`, `estimate` and `w` are read.
+
+    Covered: softmax regression without bias, logistic regression, linear least squares, and the
+    network of tanh neurons in lab/convex_network.py, all in float64; of any other model only what
+    the ball, the noise and the arithmetic say. Costs a forward and a backward pass over all samples
+    for each of two gradients, in chunks: seconds for 60,000 images.
+
+    It cannot see training: not whether the same procedure would have stopped at G, or kept to the
+    ball, without the forgotten samples, nor where the noise came from. Both have a line, "not
+    covered", that `confirmed` leaves out.
+    """
+    card, rests_on = release.certificate, _rests_on(release.certificate)
+    w, estimate, noisy = (_vector(F, q) for q in (w, release.estimate, release.w))
+    with mpmath.workdps(DIGITS), np.errstate(over="ignore", under="ignore"):
+        samples, every, kept = _samples(F, forget, card)
+        lines = [_holds(card, rests_on), samples]
+        lines += _objective(F, every, kept, w, estimate, card, rests_on)
+        lines += [_delta_of(card), *_ball(card, w, estimate)]
+        lines += [_doing_nothing(card, len(every), len(every) - len(kept))]
+        lines += [_budget(card), *_noise(card, noisy - estimate), _training(card)]
+    return Verification(lines)
+
+
+def _at_most(name, found, claimed, wrong=0.0, note="", needed=True, sign=1) -> Line:
+    """found <= claimed, for a found that is right to +-wrong; found >= claimed at sign -1."""
+    found, claimed = mpf(found), mpf(claimed)
+    short = sign * (found - claimed) - SLACK * abs(claimed)  # at most 0 where the claim holds
+    verdict = CONFIRMED if short + wrong <= 0 else NOT_COVERED if short <= wrong else REFUTED
+    if verdict == NOT_COVERED:
+        note = f"within the rounding bound {wrong:.2g} of the limit. {note}"
+    room = sign * (claimed - found) / abs(claimed) if claimed else sign * (claimed - found)
+    return Line(name, float(claimed), float(found), verdict, float(room), note, needed)
+
+
+def _uncovered(name, claimed, why, needed=True) -> Line:
+    return Line(name, claimed, "", NOT_COVERED, None, why, needed)
+
+
+def _equal(name, claimed, found, note="", needed=True) -> Line:
+    verdict = CONFIRMED if claimed == found else REFUTED
+    return Line(name, claimed, found, verdict, None, note, needed)
+
+
+# ---- who is in it, and what the card says of itself ---------------------------------------------
+
+
+def _rests_on(card) -> tuple[str, ...]:
+    """The constants behind Delta: none for the ball, two for strong convexity, four for a step."""
+    if card.C == math.inf:
+        return ("lam_min", "G")
+    return () if card.sensitivity.value >= 2 * card.C else ("M", "L", "lam_min", "G")
+
+
+def _holds(card, rests_on: tuple[str, ...]) -> Line:
+    """ "proved" is said only where each constant behind Delta is, or is a G that is enforced."""
+    if card.holds != "proved":
+        return _uncovered("holds", card.holds, "the card itself claims no proof")
+    named = {name: card.constants.named()[name].provenance for name in rests_on}
+    safe = ("proved", "chosen")
+    weak = [f"{name} {q}" for name, q in named.items() if q not in safe[: 1 + (name == "G")]]
+    return _equal("holds", "proved", ", ".join(weak) or "proved", "provenance of the constants")
+
+
+def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
+    """Each index once and in range, and the card's counts; then all rows and the retained ones."""
+    every = np.arange(len(F.x)) if F.rows is None else F.rows.cpu().numpy()
+    forget, n = [int(i) for i in forget], len(every)
+    kept = np.delete(every, [i for i in forget if 0 <= i < n])
+    found = f"{n}, {len(forget)}"
+    if not 0 < len(kept) == n - len(forget) < n or len(np.unique(every)) < n:
+        found += ": one is named twice, or out of range, or none is left"
+    said = getattr(card, "measurements", {})
+    counts = said.get("samples trained on", n), said.get("samples forgotten", len(forget))
+    return _equal("samples", "{}, {}".format(*counts), found, "all, forgotten"), every, kept
+
+
+# ---- the objective ------------------------------------------------------------------------------
+
+
+def _objective(F, every, kept, w, estimate, card, rests_on) -> Iterator[Line]:
+    """The model, its inputs, its constants, and the gradients that the card speaks of."""
+    claims = {name: q.value for name, q in card.constants.named().items()}
+    names = [name for name in claims if name != "G" and math.isfinite(claims[name])]
+    model = by_hand.recognise(F)
+    if isinstance(model, str):
+        yield _uncovered("model", "", model, bool(rests_on))
+        for name in names:
+            yield _uncovered(name, claims[name], model, name in rests_on)
+        if rests_on:
+            yield _uncovered(AT_W, claims["G"], model, w is not None)
+            yield _uncovered(AT_ESTIMATE, claims["G"], model)
+        return
+    note = "by its form, and its outputs on four samples"
+    yield Line("model", "", model.form.name, CONFIRMED, None, note, bool(rests_on))
+    if model.form.name != "least squares":
+        longest, wrong = model.longest(every)
+        yield _at_most("||x||", longest, 1, wrong, "the largest", bool(rests_on))
+    known = _constants(model, kept)
+    for name in names:
+        if name not in known:
+            yield _uncovered(name, claims[name], "no bound holds for all samples", False)
+            continue
+        (value, wrong), sign = known[name], -1 if name == "lam_min" else 1
+        yield _at_most(name, value, claims[name], wrong, "", name in rests_on, sign)
+    if rests_on:
+        yield _at_w(model, every, w, claims["G"])
+        yield _at_estimate(model, kept, estimate, card)
+
+
+def _constants(F: by_hand.Sum, kept: np.ndarray) -> dict[str, tuple[mpf, float]]:
+    """mu, L, M and the sample gradient, each with what it may be wrong by.
+
+    Proofs: evaluation/peers/convex.py (softmax) and lab/convex_network.py (tanh). For logistic
+    regression |sigmoid'| <= 1/4 and |sigmoid''| <= 1/(6 sqrt 3). For least squares the Hessian is
+    that of the retained samples, X^T X/n + wd I, and its ends are computed.
+    """
+    wd, root = mpf(F.decay), mpmath.sqrt
+    if F.form.name == "least squares":
+        least, largest, wrong = F.spectrum(kept)
+        return {"lam_min": (wd + least, wrong), "L": (wd + largest, wrong), "M": (mpf(0), 0.0)}
+    if F.form.name == "logistic regression":
+        mu, L, M, g = wd, wd + mpf(1) / 4, 1 / (6 * root(3)), mpf(1)
+    elif F.form.name == "softmax regression":
+        mu, L, M, g = wd, wd + mpf(1) / 2, root(mpf(2) / 27), root(2)
+    else:
+        a, A, t = mpf(F.form.gain), F.form.slope, 4 / (3 * root(3))
+        mu, L, g = wd - 2 * t * a, A**2 / 2 + 2 * t * a + wd, root(2) * A
+        M = root(mpf(2) / 27) * A**3 + t * A**2 + t * a * A / root(2) + 4 * a
+    return {"lam_min": (mu, 0.0), "L": (L, 0.0), "M": (M, 0.0), "sample_gradient": (g, 0.0)}
+
+
+def _at_w(F: by_hand.Sum, every: np.ndarray, w: np.ndarray | None, G: float) -> Line:
+    """Training has stopped at G in this world."""
+    if w is None:
+        return _uncovered(AT_W, G, "w was not given", False)
+    gradient, wrong = F.gradient(w, every)
+    return _at_most(AT_W, by_hand.norm(gradient), G, wrong)
+
+
+def _at_estimate(F: by_hand.Sum, kept: np.ndarray, estimate: np.ndarray, card) -> Line:
+    """How close the estimate is to any retrained model, whose gradient is at most G.
+
+    Strong convexity: both are at most G, as the card says. In a ball, where lam_min > 0 holds on
+    all of it, ||grad F_r(estimate)|| <= lam_min Delta - G proves the distance whatever the solver
+    did, and more than G + L Delta disproves it. Between the two its residual would decide.
+    """
+    L, mu, G = (card.constants.named()[name].value for name in ("L", "lam_min", "G"))
+    gradient, wrong = F.gradient(estimate, kept)
+    length, Delta = by_hand.norm(gradient), card.sensitivity.value
+    if card.C == math.inf:
+        return _at_most(AT_ESTIMATE, length, G, wrong, "then (this + G)/mu <= Delta")
+    if length + wrong <= mu * Delta - G:
+        return _at_most(AT_ESTIMATE, length, mu * Delta - G, wrong, "limit: lam_min Delta - G")
+    line = _at_most(AT_ESTIMATE, length, G + L * Delta, wrong, "limit: G + L Delta")
+    why = "above lam_min Delta - G: the residual would decide, which is not computed again"
+    return line if line.verdict == REFUTED else _uncovered(AT_ESTIMATE, line.claimed, why)
+
+
+# ---- distance -----------------------------------------------------------------------------------
+
+
+def _delta_of(card) -> Line:
+    """2G/mu; or min(2C, [2C(MC + lam) + G]/(lam + lam_min) + tol (2LC + G)/(lam + lam_min))."""
+    M, L, mu, G = (mpf(card.constants.named()[name].value) for name in ("M", "L", "lam_min", "G"))
+    if card.C == math.inf:
+        needed = 2 * G / mu if mu > 0 else mpf("inf")
+        return _at_most("Delta", needed, card.sensitivity.value, note="2G/mu")
+    C, lam, tol = mpf(card.C), mpf(card.lam), mpf(card.tol)
+    needed = 2 * C
+    if lam + mu > 0 and all(map(mpmath.isfinite, (M, L, mu, G))):
+        step = 2 * C * (M * C + abs(lam)) + G + tol * (2 * L * C + G)
+        needed = min(needed, step / (lam + mu))
+    return _at_most("Delta", needed, card.sensitivity.value, note="Theorem 3.4, or 2C")
+
+
+def _ball(card, w: np.ndarray | None, estimate: np.ndarray) -> Iterator[Line]:
+    """Where there is a ball: what lies in it, and whether Delta is below its diameter."""
+    if card.C == math.inf:
+        return
+    wrong = card.C * 2 * by_hand.U
+    if w is not None:
+        yield _at_most("||w||", by_hand.norm(w), card.C, wrong)
+    yield _at_most("||estimate||", by_hand.norm(estimate), card.C, wrong)
+    below = "yes" if mpf(card.sensitivity.value) < 2 * mpf(card.C) else "no"
+    claimed = "yes" if card.public()["below 2C"] else "no"
+    yield _equal("below 2C", claimed, below, needed=False)
+
+
+def _doing_nothing(card, n: int, n_u: int) -> Line:
+    """(2 n_u g/n + 2G)/mu, Delta more along a sequence, 2C at most: what `useful` compares with."""
+    named = card.constants.named()
+    mu, g, G = (mpf(named[name].value) for name in ("lam_min", "sample_gradient", "G"))
+    stable = (2 * n_u * g / n + 2 * G) / mu if mu > 0 else mpf("inf")
+    claimed, most = mpf(card.doing_nothing), 2 * mpf(card.C)
+    either = [min(most, stable), min(most, stable + card.sensitivity.value)]
+    if card.C == math.inf:
+        del either[1]
+    right = [q for q in either if q == claimed or abs(q - claimed) <= SLACK * q]
+    verdict, found = CONFIRMED if right else REFUTED, float((right or either)[0])
+    return Line("doing nothing", float(claimed), found, verdict, None, "sets `useful`", False)
+
+
+# ---- noise --------------------------------------------------------------------------------------
+
+
+def _profile(mu: mpf, epsilon: mpf) -> mpf:
+    """Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - epsilon/mu).
+
+    The two nearly cancel where mu is small, so the digits are doubled until DIGITS are left.
+    """
+    with mpmath.workdps(2 * mpmath.mp.dps):
+        kept = mpmath.ncdf(mu / 2 - epsilon / mu)
+        found = kept - mpmath.exp(epsilon) * mpmath.ncdf(-mu / 2 - epsilon / mu)
+        if found > kept * mpf(10) ** (DIGITS - mpmath.mp.dps):
+            return found
+        return _profile(mu, epsilon)
+
+
+def _budget(card) -> Line:
+    """delta at (Delta, sigma, epsilon), judged by how far sigma is from the one that is needed.
+
+    With mu = Delta/sigma the profile has the derivative phi(mu/2 - epsilon/mu) in mu, so near the
+    limit sigma has the share (delta - profile)/(mu phi) to spare.
+    """
+    Delta, sigma, epsilon, delta = map(
+        mpf, (card.sensitivity.value, card.sigma, card.epsilon, card.delta)
+    )
+    if not (0 < Delta < mpmath.inf and 0 < sigma < mpmath.inf and 0 <= epsilon < mpmath.inf):
+        return _uncovered("delta", float(delta), "Delta, sigma and epsilon must be finite")
+    mu = Delta / sigma
+    found = _profile(mu, epsilon)
+    spare = (delta - found) / (mu * mpmath.npdf(mu / 2 - epsilon / mu))
+    verdict = CONFIRMED if spare >= -SLACK else REFUTED
+    note = "the Gaussian profile at (Delta, sigma, epsilon); room is what sigma has to spare"
+    return Line("delta", float(delta), float(found), verdict, float(spare), note)
+
+
+def _noise(card, noise: np.ndarray) -> Iterator[Line]:
+    """The size of release - estimate, and what of it can't be seen.
+
+    For z = ||noise||^2/(p sigma^2), P(further from 1 on its side) <= (z e^(1-z))^(p/2) (Chernoff).
+    """
+    p, found = len(noise), by_hand.norm(noise) / math.sqrt(len(noise))
+    z = (mpf(found) / mpf(card.sigma)) ** 2
+    unlikely = p * (z - 1 - mpmath.log(z)) / 2 if z > 0 else mpmath.inf
+    room = 1 + unlikely / mpmath.log(CHANCE)
+    verdict = CONFIRMED if room >= 0 else REFUTED
+    note = f"root mean square of release - estimate; honest noise fails with {2 * CHANCE:g}"
+    yield Line("size of the noise", card.sigma, found, verdict, float(room), note)
+    why = "one draw cannot show that it is Gaussian and that nobody knows it"
+    yield _uncovered("origin of the noise", card.noise, why, False)
+
+
+def _training(card) -> Line:
+    """What no release shows."""
+    limit = f"||w|| <= {card.C:g}" if math.isfinite(card.C) else "gradient <= G"
+    why = "that training would have kept to it without the forgotten samples is not to be seen"
+    return _uncovered("the other world", limit, why, False)
+
+
+def _vector(F, w) -> np.ndarray | None:
+    if w is None:
+        return None
+    require(w.shape == (F.p,), f"A vector has shape {tuple(w.shape)}; F's have ({F.p},).")
+    return w.detach().cpu().double().numpy()
