@@ -213,7 +213,7 @@ class Sum:
             length = norms(x)
             wrong, size, chunks = wrong + ds @ length, size + norms(s) @ length, chunks + 1
         data, pull = total / len(rows), self.decay * self.form.matrix(w - self.center)
-        rounding = (wrong + gamma(CHUNK + chunks + 2) * size) / len(rows)
+        rounding = (wrong + gamma(min(CHUNK, len(rows)) + chunks + 2) * size) / len(rows)
         rounding += 4 * U * (norm(data) + norm(pull))
         return data + pull, SAFETY * rounding + TINY
 
@@ -232,7 +232,7 @@ class Sum:
         for x, _ in self.batches(rows):
             total, size, chunks = total + x.T @ x, size + float((x * x).sum()), chunks + 1
         ends = np.linalg.eigvalsh(total / len(rows))[[0, -1]]
-        wrong = (gamma(CHUNK + chunks + 2) + 10 * total.shape[0] * U) * size / len(rows)
+        wrong = (gamma(min(CHUNK, len(rows)) + chunks + 2) + 10 * len(total) * U) * size / len(rows)
         return float(ends[0]), float(ends[1]), SAFETY * wrong
 
 
