@@ -791,19 +791,17 @@ def test_a_spectrum_is_as_right_as_it_says():
 
 
 def test_a_bound_that_reaches_over_the_limit_covers_nothing():
-    from unlearnlib.verify import _at_most
-
     verdicts = {
-        found: _at_most("", found, 1.0, wrong=1e-3).verdict
+        found: verification.at_most("", found, 1.0, wrong=1e-3).verdict
         for found in (0.9985, 0.9995, 1.0005, 1.0015)
     }
     assert [*verdicts.values()] == ["confirmed", "not covered", "not covered", "refuted"]
-    assert _at_most("", 1.0, 1.0, wrong=math.inf).verdict == "not covered"
-    assert _at_most("", math.nan, 1.0).verdict == "refuted"
-    assert _at_most("", 2.0, 1.0, sign=-1).verdict == "confirmed"
-    assert _at_most("", 0.5, 1.0, sign=-1).verdict == "refuted"
-    assert _at_most("", -1.0, -2.0, sign=-1).verdict == "confirmed"
-    assert _at_most("", 0.75, 1.0).margin == 0.25
+    assert verification.at_most("", 1.0, 1.0, wrong=math.inf).verdict == "not covered"
+    assert verification.at_most("", math.nan, 1.0).verdict == "refuted"
+    assert verification.at_most("", 2.0, 1.0, sign=-1).verdict == "confirmed"
+    assert verification.at_most("", 0.5, 1.0, sign=-1).verdict == "refuted"
+    assert verification.at_most("", -1.0, -2.0, sign=-1).verdict == "confirmed"
+    assert verification.at_most("", 0.75, 1.0).margin == 0.25
 
 
 # ---- the profile --------------------------------------------------------------------------------

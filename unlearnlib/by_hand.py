@@ -12,8 +12,9 @@ A model is a map from x_i to s_i such that sample i's gradient is the matrix s_i
 unit roundoff and gamma_n = n u/(1 - n u). A sum of n products, in any order, with or without fused
 operations, differs from the exact one by at most gamma_n sum |a_i b_i|. Each function below says
 what it adds to this. The bounds are themselves sums of positive numbers: SAFETY covers their own
-rounding, and that of every second-order term. Taken on trust: numpy's exp and tanh to four ulp
-(tests/test_verify.py holds them against mpmath), and LAPACK's backward stability.
+rounding, and terms of second order. Taken on trust: numpy's exp and tanh to four ulp, which
+tests/test_verify.py compares with mpmath; that BLAS multiplies matrices by sums of products; that
+LAPACK is backward stable.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ def norms(a: np.ndarray) -> np.ndarray:
 
 
 def split(a: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """a = high + low without rounding: high is `bits` bits from the largest entry's first."""
-    grid = math.ldexp(1.0, int(np.frexp(np.abs(a).max())[1]) - bits)
+    """a = high + low without rounding: high is the `bits` bits below the largest entry's first."""
+    largest = max(int(np.frexp(np.abs(a).max())[1]), -900)  # far from where float64 underflows
+    grid = math.ldexp(1.0, largest - bits)
     high = np.rint(a / grid) * grid
     return high, a - high
 
@@ -208,10 +210,9 @@ class Sum:
         """
         total, wrong, size, chunks = 0.0, 0.0, 0.0, 0
         for x, y in self.batches(rows):
-            s, ds = self.form.slopes(w, x, y)
-            total = total + s.T @ x
-            length = norms(x)
-            wrong, size, chunks = wrong + ds @ length, size + norms(s) @ length, chunks + 1
+            (s, ds), length = self.form.slopes(w, x, y), norms(x)
+            total, chunks = total + s.T @ x, chunks + 1
+            wrong, size = wrong + ds @ length, size + norms(s) @ length
         data, pull = total / len(rows), self.decay * self.form.matrix(w - self.center)
         rounding = (wrong + gamma(min(CHUNK, len(rows)) + chunks + 2) * size) / len(rows)
         rounding += 4 * U * (norm(data) + norm(pull))
@@ -236,7 +237,7 @@ class Sum:
         return float(ends[0]), float(ends[1]), SAFETY * wrong
 
 
-SQUARED_ERROR = ("unlearnlib.objective", "squared_error")  # by name: importing would share a path
+SQUARED_ERROR = ["unlearnlib.objective", "squared_error"]  # by name: importing would share a path
 
 
 def recognise(F) -> Sum | str:
@@ -259,10 +260,10 @@ def _linear(F) -> Linear | None:
     """Softmax or logistic regression without bias, or least squares; None for anything else."""
     shapes = [tuple(q.shape) for q in F.model.parameters()]
     matrix, bias = len(shapes[0]) == 2 and shapes[0][1] == F.x[0].numel(), len(shapes) == 2
-    if F.buffers or not matrix or (bias and shapes[1] != shapes[0][:1]) or len(shapes) > 2:
+    if F.buffers or not matrix or len(shapes) > 2 or (bias and shapes[1] != shapes[0][:1]):
         return None
-    inputs = shapes[0][1]
-    if (getattr(F.loss, "__module__", ""), getattr(F.loss, "__name__", "")) == SQUARED_ERROR:
+    inputs, loss = shapes[0][1], [getattr(F.loss, q, "") for q in ("__module__", "__name__")]
+    if loss == SQUARED_ERROR:
         return Linear("least squares", inputs, bias, squared_residual)
     if F.loss is cross_entropy and not bias:
         return Linear("softmax regression", inputs, bias, softmax_residual)

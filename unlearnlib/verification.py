@@ -1,4 +1,4 @@
-"""What a second opinion says, line by line, and how it looks; `verify` fills it in."""
+"""What a second opinion says, line by line, how a line is judged, and how it looks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import html
 import textwrap
 from dataclasses import dataclass
 
+from mpmath import mpf
+
 CONFIRMED, REFUTED, NOT_COVERED = "confirmed", "refuted", "not covered"
 COLOURS = {CONFIRMED: "#0072B2", REFUTED: "#D55E00", NOT_COVERED: "#E69F00"}
+SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
 HEAD = ("line", "claimed", "found", "verdict", "room", "note")
 WIDTH = 96
 
@@ -33,6 +36,28 @@ class Line:
         """As text, in the order of HEAD."""
         claimed, found, margin = _text(self.claimed), _text(self.found), _text(self.margin, 2)
         return self.name, claimed, found, self.verdict, margin, self.note
+
+
+def at_most(name, found, claimed, wrong=0.0, note="", needed=True, sign=1) -> Line:
+    """found <= claimed, for a found that is right to +-wrong; found >= claimed at sign -1."""
+    found, claimed = mpf(found), mpf(claimed)
+    short = sign * (found - claimed) - SLACK * abs(claimed)  # at most 0 where the claim holds
+    verdict = CONFIRMED if short + wrong <= 0 else NOT_COVERED if short <= wrong else REFUTED
+    if verdict == NOT_COVERED:
+        note = f"within the rounding bound {wrong:.2g} of the limit. {note}"
+    room = sign * (claimed - found) / (abs(claimed) or 1)
+    return Line(name, float(claimed), float(found), verdict, float(room), note, needed)
+
+
+def equal(name, claimed, found, note="", needed=True) -> Line:
+    """claimed and found are the same."""
+    verdict = CONFIRMED if claimed == found else REFUTED
+    return Line(name, claimed, found, verdict, None, note, needed)
+
+
+def uncovered(name, claimed, why, needed=True) -> Line:
+    """A claim that nothing here can judge."""
+    return Line(name, claimed, "", NOT_COVERED, None, why, needed)
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,8 +8,9 @@ only its raw data are used: samples, rows, the model's parameters and buffers, d
 
 Each line takes the others' claims as given; together they are the theorem that the card cites. A
 line is "confirmed" if it holds for every value that the rounding bound leaves open, "refuted" if
-for none, else "not covered". A claim may miss by SLACK, relative, which is what formulas in
-float64 lose; the margin says by how much it really does, and is negative then.
+it holds for none, and "not covered" otherwise, or where nothing here computes it. A claim may miss
+by SLACK, relative, about what formulas in float64 lose; the margin is negative then and says by how
+much.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from mpmath import mpf
 
 from . import by_hand
 from .errors import require
-from .verification import CONFIRMED, NOT_COVERED, REFUTED, Line, Verification
+from .verification import CONFIRMED, REFUTED, SLACK, Line, Verification, at_most, equal, uncovered
 
-SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
 DIGITS = 40
 CHANCE = 1e-9  # that honest noise is refuted, on either side
 AT_W, AT_ESTIMATE = "||grad F(w)||", "||grad F_r(estimate)||"
@@ -59,26 +59,6 @@ def verify(F, w, forget, release) -> Verification:
     return Verification(lines)
 
 
-def _at_most(name, found, claimed, wrong=0.0, note="", needed=True, sign=1) -> Line:
-    """found <= claimed, for a found that is right to +-wrong; found >= claimed at sign -1."""
-    found, claimed = mpf(found), mpf(claimed)
-    short = sign * (found - claimed) - SLACK * abs(claimed)  # at most 0 where the claim holds
-    verdict = CONFIRMED if short + wrong <= 0 else NOT_COVERED if short <= wrong else REFUTED
-    if verdict == NOT_COVERED:
-        note = f"within the rounding bound {wrong:.2g} of the limit. {note}"
-    room = sign * (claimed - found) / abs(claimed) if claimed else sign * (claimed - found)
-    return Line(name, float(claimed), float(found), verdict, float(room), note, needed)
-
-
-def _uncovered(name, claimed, why, needed=True) -> Line:
-    return Line(name, claimed, "", NOT_COVERED, None, why, needed)
-
-
-def _equal(name, claimed, found, note="", needed=True) -> Line:
-    verdict = CONFIRMED if claimed == found else REFUTED
-    return Line(name, claimed, found, verdict, None, note, needed)
-
-
 # ---- who is in it, and what the card says of itself ---------------------------------------------
 
 
@@ -92,11 +72,10 @@ def _rests_on(card) -> tuple[str, ...]:
 def _holds(card, rests_on: tuple[str, ...]) -> Line:
     """A card is proved only where each constant behind Delta is, or is a G that is enforced."""
     if card.holds != "proved":
-        return _uncovered("holds", card.holds, "the card itself claims no proof")
-    named = {name: card.constants.named()[name].provenance for name in rests_on}
-    safe = ("proved", "chosen")
-    weak = [f"{name} {q}" for name, q in named.items() if q not in safe[: 1 + (name == "G")]]
-    return _equal("holds", "proved", ", ".join(weak) or "proved", "provenance of the constants")
+        return uncovered("holds", card.holds, "the card itself claims no proof")
+    marks = {name: card.constants.named()[name].provenance for name in rests_on}
+    weak = [f"{k} {q}" for k, q in marks.items() if q != "proved" and (k, q) != ("G", "chosen")]
+    return equal("holds", "proved", ", ".join(weak) or "proved", "provenance of the constants")
 
 
 def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
@@ -109,7 +88,7 @@ def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
         found += ": one is named twice, or out of range, or none is left"
     said = getattr(card, "measurements", {})
     counts = said.get("samples trained on", n), said.get("samples forgotten", len(forget))
-    return _equal("samples", "{}, {}".format(*counts), found, "all, forgotten"), every, kept
+    return equal("samples", "{}, {}".format(*counts), found, "all, forgotten"), every, kept
 
 
 # ---- the objective ------------------------------------------------------------------------------
@@ -121,26 +100,26 @@ def _objective(F, every, kept, w, estimate, card, rests_on) -> Iterator[Line]:
     names = [name for name in claims if name != "G" and math.isfinite(claims[name])]
     model = by_hand.recognise(F)
     if isinstance(model, str):
-        yield _uncovered("model", "", model, bool(rests_on))
+        yield uncovered("model", "", model, bool(rests_on))
         for name in [*names, *([AT_W, AT_ESTIMATE] if rests_on else [])]:
             needed = name in rests_on or name not in names
-            yield _uncovered(name, claims.get(name, claims["G"]), model, needed)
+            yield uncovered(name, claims.get(name, claims["G"]), model, needed)
         return
     note = "by its form, and its outputs on four samples"
     yield Line("model", "", model.form.name, CONFIRMED, None, note, bool(rests_on))
     if model.form.name != "least squares":
         longest, wrong = model.longest(every)
-        yield _at_most("||x||", longest, 1, wrong, "the largest", bool(rests_on))
+        yield at_most("||x||", longest, 1, wrong, "the largest", bool(rests_on))
     known = _constants(model, kept)
     for name in names:
         if name not in known:
-            yield _uncovered(name, claims[name], "no bound holds for all samples", False)
+            yield uncovered(name, claims[name], "no bound holds for all samples", False)
             continue
         (value, wrong), sign = known[name], -1 if name == "lam_min" else 1
-        yield _at_most(name, value, claims[name], wrong, "", name in rests_on, sign)
+        yield at_most(name, value, claims[name], wrong, "", name in rests_on, sign)
     if rests_on and w is not None:
         gradient, wrong = model.gradient(w, every)
-        yield _at_most(AT_W, by_hand.norm(gradient), claims["G"], wrong)
+        yield at_most(AT_W, by_hand.norm(gradient), claims["G"], wrong)
     if rests_on:
         yield _at_estimate(model, kept, estimate, card)
 
@@ -178,12 +157,12 @@ def _at_estimate(F: by_hand.Sum, kept: np.ndarray, estimate: np.ndarray, card) -
     gradient, wrong = F.gradient(estimate, kept)
     length, Delta = by_hand.norm(gradient), card.sensitivity.value
     if card.C == math.inf:
-        return _at_most(AT_ESTIMATE, length, G, wrong, "then (this + G)/mu <= Delta")
+        return at_most(AT_ESTIMATE, length, G, wrong, "then (this + G)/mu <= Delta")
     if length + wrong <= mu * Delta - G:
-        return _at_most(AT_ESTIMATE, length, mu * Delta - G, wrong, "limit: lam_min Delta - G")
-    line = _at_most(AT_ESTIMATE, length, G + L * Delta, wrong, "limit: G + L Delta")
+        return at_most(AT_ESTIMATE, length, mu * Delta - G, wrong, "limit: lam_min Delta - G")
+    line = at_most(AT_ESTIMATE, length, G + L * Delta, wrong, "limit: G + L Delta")
     why = "above lam_min Delta - G: the residual would decide, which is not computed again"
-    return line if line.verdict == REFUTED else _uncovered(AT_ESTIMATE, line.claimed, why)
+    return line if line.verdict == REFUTED else uncovered(AT_ESTIMATE, line.claimed, why)
 
 
 # ---- distance -----------------------------------------------------------------------------------
@@ -199,7 +178,7 @@ def _delta_of(card) -> Line:
     elif lam + mu > 0 and all(map(mpmath.isfinite, (M, L, mu, G))):
         step = 2 * C * (M * C + abs(lam)) + G + tol * (2 * L * C + G)
         needed = min(needed, step / (lam + mu))
-    return _at_most("Delta", needed, card.sensitivity.value, note="from the card's constants")
+    return at_most("Delta", needed, card.sensitivity.value, note="from the card's constants")
 
 
 def _ball(card, w: np.ndarray | None, estimate: np.ndarray) -> Iterator[Line]:
@@ -208,9 +187,9 @@ def _ball(card, w: np.ndarray | None, estimate: np.ndarray) -> Iterator[Line]:
         return  # a norm's rounding of one ulp is within SLACK
     for name, vector in {"||w||": w, "||estimate||": estimate}.items():
         if vector is not None:
-            yield _at_most(name, by_hand.norm(vector), card.C)
+            yield at_most(name, by_hand.norm(vector), card.C)
     below = mpf(card.sensitivity.value) < 2 * mpf(card.C)
-    yield _equal("below 2C", str(card.public()["below 2C"]), str(below), needed=False)
+    yield equal("below 2C", str(card.public()["below 2C"]), str(below), needed=False)
 
 
 def _doing_nothing(card, n: int, n_u: int) -> Line:
@@ -250,7 +229,7 @@ def _budget(card) -> Line:
     Delta, sigma = mpf(card.sensitivity.value), mpf(card.sigma)
     epsilon, delta, mu = mpf(card.epsilon), mpf(card.delta), Delta / sigma
     if not (0 < mu < mpmath.inf and 0 <= epsilon < mpmath.inf):
-        return _uncovered("delta", card.delta, "Delta, sigma and epsilon must be finite and > 0")
+        return uncovered("delta", card.delta, "Delta, sigma and epsilon must be finite and > 0")
     found = _profile(mu, epsilon)
     spare = (delta - found) / (mu * mpmath.npdf(mu / 2 - epsilon / mu))
     verdict = CONFIRMED if spare >= -SLACK else REFUTED
@@ -275,10 +254,10 @@ def _noise(card, noise: np.ndarray) -> Line:
 def _unseen(card) -> Iterator[Line]:
     """What no release shows, by any means."""
     why = "one draw cannot show that it is Gaussian and that nobody knows it"
-    yield _uncovered("origin of the noise", card.noise, why, False)
+    yield uncovered("origin of the noise", card.noise, why, False)
     limit = f"||w|| <= {card.C:g}" if math.isfinite(card.C) else "gradient <= G"
     why = "whether training without the forgotten samples would have kept to it"
-    yield _uncovered("the other world", limit, why, False)
+    yield uncovered("the other world", limit, why, False)
 
 
 def _vector(F, w) -> np.ndarray | None:
