@@ -33,7 +33,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 U = 2.0**-53
 FOUR_ULP = 8 * U  # relative
 SAFETY = 1.01
-TINY = 1e-290  # more than anything lost to underflow
+TINY = 1e-140  # more than what underflow loses, squares in norms included
 CHUNK = 1024  # samples at a time
 
 Bounded = tuple[np.ndarray, np.ndarray]  # an array, and a bound on what is wrong with it
