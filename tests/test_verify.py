@@ -19,6 +19,7 @@ import unlearnlib as ul
 from unlearnlib import by_hand, verification
 from unlearnlib.lab.convex_network import ConvexNetwork
 from unlearnlib.verification import Line, Verification
+from unlearnlib.verify import CHANCE, noise_size, profile
 
 N, INPUTS, CLASSES, DECAY, G = 60, 4, 3, 0.1, 1e-3
 FORGET = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]
@@ -243,7 +244,7 @@ def test_a_constant_off_by_one_part_in_a_billion_is_refuted(case):
     assert refuted(ul.verify(F, w, FORGET, release)) == ["L", "lam_min"]
 
 
-def test_a_hessian_that_changes_is_refuted_where_it_is_constant(vectors, rng):
+def test_the_hessian_of_least_squares_is_known_to_be_constant(vectors, rng):
     F, known = squares_case(vectors, rng)
     w = trained(F)
     assert line(ul.verify(F, w, FORGET, released(F, w, known)), "M").verdict == "confirmed"
@@ -490,19 +491,20 @@ def test_noise_of_another_size_is_refuted(softmax, factor):
 
 def test_honest_noise_is_not_refuted(vectors):
     """And the bound is Chernoff's, above the exact chance on either side."""
-    from unlearnlib.verify import CHANCE, _noise
 
     class Card:
         sigma = 0.5
 
     for p in (1, 3, 100):
-        assert all(_noise(Card, 0.5 * vectors(p, seed=k).numpy()).margin > 0 for k in range(200))
+        assert all(
+            noise_size(Card, 0.5 * vectors(p, seed=k).numpy()).margin > 0 for k in range(200)
+        )
     for p in (3, 100, 2000):
         for z in (0.8, 0.9, 1.1, 1.3):
             size = math.sqrt(z) * np.full(p, 0.5)
             ends = (0, p * z / 2) if z < 1 else (p * z / 2, mpmath.inf)
             exact = mpmath.gammainc(mpmath.mpf(p) / 2, *ends, regularized=True)
-            bound = CHANCE ** (1 - _noise(Card, size).margin)
+            bound = CHANCE ** (1 - noise_size(Card, size).margin)
             assert exact <= bound * (1 + 1e-9)
 
 
@@ -811,24 +813,20 @@ def test_a_bound_that_reaches_over_the_limit_covers_nothing():
 @pytest.mark.parametrize("epsilon", [0.0, 1e-9, 1.0, 30.0])
 def test_the_profile_is_an_integral(mu, epsilon):
     """delta = integral from 0 to mu of phi(t/2 - epsilon/t) dt, in which nothing cancels."""
-    from unlearnlib.verify import _profile
-
     with mpmath.workdps(40):
         mu, epsilon = mpmath.mpf(mu), mpmath.mpf(epsilon)
         spots = [mu * mpmath.mpf(k) / 40 for k in range(41)]
         exact = mpmath.quad(lambda t: mpmath.npdf(t / 2 - epsilon / t) if t else 0, spots)
-        found = _profile(mu, epsilon)
+        found = profile(mu, epsilon)
         assert abs(found - exact) <= 1e-15 * exact + mpmath.mpf(10) ** -300
 
 
 def test_the_profile_survives_what_float64_does_not():
-    from unlearnlib.verify import _profile
-
     with mpmath.workdps(40):
-        assert float(_profile(mpmath.mpf("1e-15"), mpmath.mpf(0))) == pytest.approx(3.98942280e-16)
-        tiny = _profile(mpmath.mpf("1e-300"), mpmath.mpf(0)) / mpmath.mpf("1e-300")
+        assert float(profile(mpmath.mpf("1e-15"), mpmath.mpf(0))) == pytest.approx(3.98942280e-16)
+        tiny = profile(mpmath.mpf("1e-300"), mpmath.mpf(0)) / mpmath.mpf("1e-300")
         assert float(tiny) == pytest.approx(1 / math.sqrt(2 * math.pi))
-        assert _profile(mpmath.mpf(200), mpmath.mpf(10000)) > 0
+        assert profile(mpmath.mpf(200), mpmath.mpf(10000)) > 0
 
 
 # ---- how it looks -------------------------------------------------------------------------------

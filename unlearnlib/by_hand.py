@@ -150,8 +150,9 @@ class Tanh:
     @cached_property
     def slope(self) -> mpmath.mpf:
         """A = a ||V||_2, from the whole numbers V V^T."""
-        gram = mpmath.matrix((self.signs @ self.signs.T).tolist())
-        return mpmath.mpf(self.gain) * mpmath.sqrt(max(mpmath.eigsy(gram, eigvals_only=True)))
+        with mpmath.workdps(40):
+            gram = mpmath.matrix((self.signs @ self.signs.T).tolist())
+            return mpmath.mpf(self.gain) * mpmath.sqrt(max(mpmath.eigsy(gram, eigvals_only=True)))
 
     def _hidden(self, w: np.ndarray, x: np.ndarray) -> Bounded:
         """h, dh. U0 + U is kept as sum and rounding error (Knuth's two-sum); |tanh'| <= 1."""

@@ -56,7 +56,7 @@ def verify(F, w, forget, release) -> Verification:
         lines += _objective(F, every, kept, w, estimate, card, rests_on)
         lines += [_delta_of(card), *_ball(card, w, estimate)]
         lines += [_doing_nothing(card, len(every), len(every) - len(kept))]
-        lines += [_budget(card), _noise(card, noisy - estimate), *_unseen(card)]
+        lines += [_budget(card), noise_size(card, noisy - estimate), *_unseen(card)]
     return Verification(lines)
 
 
@@ -208,7 +208,7 @@ def _doing_nothing(card, n: int, n_u: int) -> Line:
 # ---- noise --------------------------------------------------------------------------------------
 
 
-def _profile(mu: mpf, epsilon: mpf) -> mpf:
+def profile(mu: mpf, epsilon: mpf) -> mpf:
     """Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - epsilon/mu).
 
     The two nearly cancel where mu is small, so the digits are doubled until DIGITS are left.
@@ -218,7 +218,7 @@ def _profile(mu: mpf, epsilon: mpf) -> mpf:
         found = kept - mpmath.exp(epsilon) * mpmath.ncdf(-mu / 2 - epsilon / mu)
         if found > kept * mpf(10) ** (DIGITS - mpmath.mp.dps):
             return found
-        return _profile(mu, epsilon)
+        return profile(mu, epsilon)
 
 
 def _budget(card) -> Line:
@@ -231,14 +231,14 @@ def _budget(card) -> Line:
     epsilon, delta, mu = mpf(card.epsilon), mpf(card.delta), Delta / sigma
     if not (0 < mu < mpmath.inf and 0 <= epsilon < mpmath.inf):
         return uncovered("delta", card.delta, "Delta, sigma and epsilon must be finite and > 0")
-    found = _profile(mu, epsilon)
+    found = profile(mu, epsilon)
     spare = (delta - found) / (mu * mpmath.npdf(mu / 2 - epsilon / mu))
     verdict = CONFIRMED if spare >= -SLACK else REFUTED
     note = "the Gaussian profile at (Delta, sigma, epsilon); room is what sigma has to spare"
     return Line("delta", float(delta), float(found), verdict, float(spare), note)
 
 
-def _noise(card, noise: np.ndarray) -> Line:
+def noise_size(card, noise: np.ndarray) -> Line:
     """The size of release - estimate.
 
     For z = ||noise||^2/(p sigma^2), P(further from 1 on its side) <= (z e^(1-z))^(p/2) (Chernoff).
