@@ -460,10 +460,12 @@ def test_an_input_longer_than_1_is_refuted(softmax, row):
         assert refuted(ul.verify(F, w, FORGET, release)) == wrong
 
 
-@pytest.mark.parametrize("forget", [[*FORGET, 29], [*FORGET[:-1], 60], [*FORGET[:-1], -31], []])
-def test_forgotten_samples_that_are_none_are_refuted(softmax, forget):
+@pytest.mark.parametrize("forget", [[*FORGET[:-1], 2], [*FORGET[:-1], 60], [*FORGET[:-1], -31], [],
+                                    range(N)])  # fmt: skip
+def test_forgotten_samples_that_are_none_or_all_are_refuted(softmax, forget):
     F, w, known = softmax
-    assert "samples" in refuted(ul.verify(F, w, forget, released(F, w, known)))
+    release = edited(released(F, w, known), **with_counts(N, len(forget))(None))
+    assert "samples" in refuted(ul.verify(F, w, forget, release))
 
 
 def test_a_sample_that_is_in_the_data_twice_is_refuted(softmax):

@@ -89,7 +89,8 @@ def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
         found += ": one is named twice, or out of range, or none is left"
     said = getattr(card, "measurements", {})
     counts = said.get("samples trained on", n), said.get("samples forgotten", len(forget))
-    return equal("samples", "{}, {}".format(*counts), found, "all, forgotten"), every, kept
+    line = equal("samples", "{}, {}".format(*counts), found, "all, forgotten")
+    return line, every, kept if len(kept) else every  # something to go on with
 
 
 # ---- the objective ------------------------------------------------------------------------------
