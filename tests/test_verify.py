@@ -567,6 +567,8 @@ def test_another_model_is_not_covered(name, vectors, rng):
     assert not opinion.confirmed and not opinion.refuted
     for name in (*known, "model", "||grad F(w)||", "||grad F_r(estimate)||"):
         assert line(opinion, name).verdict == "not covered" and why in line(opinion, name).note
+    gradients = {"||grad F(w)||", "||grad F_r(estimate)||"}
+    assert {q.name for q in opinion.missing} == {"model", "lam_min", *gradients}
     for name in ("Delta", "delta", "samples", "size of the noise"):
         assert line(opinion, name).verdict == "confirmed"
 
@@ -766,6 +768,35 @@ def test_sure_predictions_lose_nothing_to_rounding():
     assert dr[2] < 1e-30 and np.allclose(r[1], [1, 0, -1])
 
 
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 1e-2])
+@pytest.mark.parametrize("far", [0.1, 3.0, 30.0])
+def test_wrong_logits_are_in_the_bound_of_a_residual(size, far):
+    """Each logit off by `size`, all signs of three: the residual by hand, and by 60 digits."""
+    rng = np.random.default_rng(0)
+    for y in range(3):
+        z = far * rng.normal(size=(1, 3))
+        r, dr = by_hand.softmax_residual(z, np.full((1, 3), size), np.array([y]))
+        f, df = (mpmath.matrix(q.tolist()) for q in (z, np.full((1, 3), size)))
+        with mpmath.workdps(60):
+            for signs in np.ndindex(2, 2, 2):
+                off = [f[k] + (2 * sign - 1) * df[k] for k, sign in enumerate(signs)]
+                wrong = mpmath.norm(mp_matrix(r[0]) - mp_softmax_residual(off, y))
+                assert wrong <= dr[0]
+
+
+def test_residuals_of_exact_outputs_are_in_their_bounds():
+    """Where only the residual's own rounding is left."""
+    rng = np.random.default_rng(0)
+    z, far = 3 * rng.normal(size=(200, 1)), 1e3 * rng.normal(size=(200, 1))
+    with mpmath.workdps(40):
+        r, dr = by_hand.logistic_residual(z, 0 * z, np.zeros(200))
+        for q, found, wrong in zip(z[:, 0], r[:, 0], dr, strict=True):
+            assert abs(1 / (1 + mpmath.exp(-mpmath.mpf(float(q)))) - float(found)) <= wrong
+        r, dr = by_hand.squared_residual(z, 0 * z, far)
+        for q, y, found, wrong in zip(z[:, 0], far[:, 0], r[:, 0], dr, strict=True):
+            assert abs(mpmath.mpf(float(q)) - float(y) - float(found)) <= wrong
+
+
 @pytest.mark.parametrize("function", ["exp", "tanh"])
 def test_numpys_functions_are_right_to_four_ulp(function):
     rng = np.random.default_rng(0)
@@ -826,6 +857,8 @@ def test_the_profile_is_an_integral(mu, epsilon):
 def test_the_profile_survives_what_float64_does_not():
     with mpmath.workdps(40):
         assert float(profile(mpmath.mpf("1e-15"), mpmath.mpf(0))) == pytest.approx(3.98942280e-16)
+        small = profile(mpmath.mpf("1e-70"), mpmath.mpf(0)) * mpmath.mpf("1e70")
+        assert float(small) == pytest.approx(1 / math.sqrt(2 * math.pi), rel=1e-15)
         tiny = profile(mpmath.mpf("1e-300"), mpmath.mpf(0)) / mpmath.mpf("1e-300")
         assert float(tiny) == pytest.approx(1 / math.sqrt(2 * math.pi))
         assert profile(mpmath.mpf(200), mpmath.mpf(10000)) > 0
