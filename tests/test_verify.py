@@ -784,6 +784,36 @@ def test_wrong_logits_are_in_the_bound_of_a_residual(size, far):
                 assert wrong <= dr[0]
 
 
+@pytest.mark.parametrize("gain", [1e3, 1e6])
+@pytest.mark.parametrize("start", [0.0, 1e6])
+def test_outputs_that_cancel_are_as_right_as_they_say(start, gain):
+    """In pairs of neurons, as at the start of training; and in starts far larger than x U0^T."""
+    rng = np.random.default_rng(0)
+    half, signs = start + rng.normal(size=(6, 2)), rng.choice([-1.0, 1.0], size=(3, 6))
+    net = by_hand.Tanh(np.r_[half, half], np.c_[signs, -signs], gain)
+    x, w = np.array([[1.0, -1.0]]) / math.sqrt(2), 1e-2 / gain * rng.normal(size=24)
+    f, df = net.outputs(w, x)
+    with mpmath.workdps(60):
+        weight = mp_matrix(net.start) + mp_matrix(w.reshape(12, 2))
+        exact = gain * (mp_matrix(net.signs) * (weight * mp_matrix(x[0])).apply(mpmath.tanh))
+        for k in range(3):
+            assert abs(exact[k] - float(f[0, k])) <= df[0, k] < 1e-13 * gain
+    error, bound, _ = error_of(by_hand.Sum(net, x, np.array([1]), 0.0, 0.0), w, [0])
+    assert error <= bound
+
+
+def test_a_long_sum_is_as_right_as_it_says(monkeypatch):
+    """A thousand numbers added one by one, each of which is known exactly."""
+    monkeypatch.setattr(by_hand, "CHUNK", 1)
+    y = np.random.default_rng(0).uniform(1, 2, size=(3000, 1))
+    line = by_hand.Linear("least squares", 1, False, by_hand.squared_residual)
+    gradient, bound = by_hand.Sum(line, np.ones((3000, 1)), y, 0.0, 0.0).gradient(
+        np.zeros(1), np.arange(3000)
+    )
+    exact = -sum(map(Fraction, y[:, 0].tolist())) / 3000
+    assert abs(Fraction(float(gradient[0, 0])) - exact) <= Fraction(bound)
+
+
 def test_residuals_of_exact_outputs_are_in_their_bounds():
     """Where only the residual's own rounding is left."""
     rng = np.random.default_rng(0)
