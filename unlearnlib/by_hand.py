@@ -11,10 +11,9 @@ A model is a map from x_i to s_i such that sample i's gradient is the matrix s_i
 *Rounding* (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3). u = 2^-53 is the
 unit roundoff and gamma_n = n u/(1 - n u). A sum of n products, in any order, with or without fused
 operations, differs from the exact one by at most gamma_n sum |a_i b_i|. Each function below says
-what it adds to this. The bounds are themselves sums of positive numbers: SAFETY covers their own
-rounding, and terms of second order. Taken on trust: numpy's exp and tanh to four ulp, which
-tests/test_verify.py compares with mpmath; that BLAS multiplies matrices by sums of products; that
-LAPACK is backward stable.
+what it adds. SAFETY covers terms of second order and the rounding of the bounds themselves. Taken
+on trust: numpy's exp and tanh to four ulp (tests/test_verify.py asks mpmath), that BLAS multiplies
+matrices by sums of products, and that LAPACK is backward stable.
 """
 
 from __future__ import annotations
@@ -67,8 +66,8 @@ def product(x: np.ndarray, w: np.ndarray, tail: np.ndarray | float = 0.0) -> Bou
 
     With d columns, the high parts of (53 - log2 d)/2 bits multiply exactly: every partial sum is a
     whole number of grid cells below 2^53. What is left is small, so its gamma_(d+4) hardly counts,
-    and one rounding of the result remains: u |z|. A plain product would lose gamma_d ||x|| ||w||,
-    too much where the outputs of a wide network are multiplied by a large gain.
+    and one rounding of the result is left: u |z|. A plain product's gamma_d ||x|| ||w|| would be
+    too much under a large gain.
     """
     bits = (53 - math.ceil(math.log2(x.shape[1]))) // 2
     (x_high, x_low), (w_high, w_low) = split(x, bits), split(w, bits)
@@ -105,8 +104,7 @@ def logistic_residual(z: np.ndarray, dz: np.ndarray, y: np.ndarray) -> Bounded:
 
 def squared_residual(z: np.ndarray, dz: np.ndarray, y: np.ndarray) -> Bounded:
     """r = z - y, one rounding of the difference."""
-    r = z - y
-    return r, norms(dz) + U * norms(r)
+    return z - y, norms(dz) + U * norms(z - y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,8 +225,7 @@ class Sum:
     def spectrum(self, rows: np.ndarray) -> tuple[float, float, float]:
         """Least and largest eigenvalue of X^T X/n, and a bound on their error.
 
-        gamma_n for the sums, and 10 d u ||X^T X/n|| for LAPACK, whose bound is a modest multiple
-        of d u. By Weyl an eigenvalue moves by no more than the matrix.
+        By Weyl no more than the matrix's: gamma_n of the sums, and for LAPACK 10 d u of its size.
         """
         total, size, chunks = 0.0, 0.0, 0
         for x, _ in self.batches(rows):

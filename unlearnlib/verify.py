@@ -41,7 +41,7 @@ def verify(F, w, forget, release) -> Verification:
     Covered: softmax regression without bias, logistic regression, linear least squares, and the
     network of tanh neurons in lab/convex_network.py, all in float64; of any other model only what
     the ball, the noise and the arithmetic say. Costs a forward and a backward pass over all samples
-    for each of two gradients, on one core 1 s for softmax regression on 60,000 images and 6 s for
+    for each of two gradients, on one core 1 s for softmax regression on 60,000 images and 8 s for
     490 neurons, and memory for CHUNK samples beside the data.
 
     `confirmed` means: if the noise is Gaussian and secret, and training without the forgotten
