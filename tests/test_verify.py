@@ -13,20 +13,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits as log_loss
 
 import unlearnlib as ul
-from unlearnlib import by_hand, verification
-from unlearnlib.lab.convex_network import ConvexNetwork
-from unlearnlib.verification import Line, Verification
-from unlearnlib.verify import CHANCE, noise_size, profile
+from unlearnlib import by_hand
+from unlearnlib.lab.convex_network import ConvexNetwork, strong_convexity
+from unlearnlib.verify import Line, Verification, at_most, noise_size, profile
 
 N, INPUTS, CLASSES, DECAY, G = 60, 4, 3, 0.1, 1e-3
 FORGET = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]
 BUDGET = {"delta": 1e-5, "epsilon": 1.0}
 
 
-# ---- four models, each with what is proved of it -------------------------------------------------
+# ---- two models, each with what is proved of it -------------------------------------------------
 
 
 def unit_rows(vectors, n=N, seed=2):
@@ -34,12 +32,12 @@ def unit_rows(vectors, n=N, seed=2):
     return 0.999999 * x / x.norm(dim=1, keepdim=True)
 
 
-def softmax_case(vectors, rng):
+def softmax_case(vectors, rng, decay=DECAY):
     F = ul.Objective(
         nn.Linear(INPUTS, CLASSES, bias=False).double(), unit_rows(vectors),
-        torch.randint(CLASSES, (N,), generator=rng(1)), weight_decay=DECAY,
+        torch.randint(CLASSES, (N,), generator=rng(1)), weight_decay=decay,
     )  # fmt: skip
-    known = dict(lam_min=DECAY, L=0.5 + DECAY, M=math.sqrt(2 / 27), sample_gradient=math.sqrt(2))
+    known = dict(lam_min=decay, L=0.5 + decay, M=math.sqrt(2 / 27), sample_gradient=math.sqrt(2))
     return F, known
 
 
@@ -49,31 +47,12 @@ def tanh_case(vectors, rng):
     F = ul.Objective(
         net, unit_rows(vectors), torch.randint(CLASSES, (N,), generator=rng(1)), weight_decay=decay
     )
-    known = dict(lam_min=net.strong_convexity(decay), L=net.gradient_lipschitz(decay),
+    known = dict(lam_min=strong_convexity(F), L=net.gradient_lipschitz(decay),
                  M=net.hessian_lipschitz(), sample_gradient=net.sample_gradient())  # fmt: skip
     return F, known
 
 
-def logistic_case(vectors, rng):
-    x = unit_rows(vectors)
-    model = nn.Linear(INPUTS, 1, bias=False).double()
-    F = ul.Objective(model, x, (x[:, :1] > 0).double(), loss=log_loss, weight_decay=1.0)
-    return F, dict(lam_min=1.0, L=1.25, M=1 / (6 * math.sqrt(3)), sample_gradient=1.0)
-
-
-def squares_case(vectors, rng, bias=True):
-    model, y = nn.Linear(INPUTS, 2, bias=bias).double(), vectors(N, 2, seed=5)
-    F = ul.Objective(
-        model, vectors(N, INPUTS, seed=2), y, loss=ul.squared_error, weight_decay=DECAY
-    )
-    x = torch.cat([F.x, torch.ones(N, 1)], 1) if bias else F.x
-    x = np.delete(x.numpy(), FORGET, 0)
-    ends = np.linalg.eigvalsh(x.T @ x / len(x)) + DECAY
-    return F, dict(lam_min=ends[0], L=ends[-1], M=0.0, sample_gradient=math.inf)
-
-
-CASES = {"softmax": softmax_case, "tanh": tanh_case, "logistic": logistic_case,
-         "squares": squares_case}  # fmt: skip
+CASES = {"softmax": softmax_case, "tanh": tanh_case}
 
 
 def claims(known, G=G, **changes):
@@ -119,8 +98,8 @@ def softmax(vectors, rng):
 
 @pytest.fixture
 def newton(vectors, rng):
-    """Logistic regression in a ball, by Theorem 3.4: (F, w, what is proved, release)."""
-    F, known = logistic_case(vectors, rng)
+    """Softmax regression in a ball, by Theorem 3.4: (F, w, what is proved, release)."""
+    F, known = softmax_case(vectors, rng, decay=1.0)
     w = trained(F, 1e-6)
     return F, w, known, in_ball(F, w, known, C=0.5)
 
@@ -145,7 +124,7 @@ UNSEEN = {"origin of the noise", "the other world"}
 
 def assert_confirmed(opinion):
     left = {line.name for line in opinion.lines if line.verdict != "confirmed"}
-    assert opinion.confirmed and left <= UNSEEN | {"sample_gradient"}, opinion
+    assert opinion.confirmed and left <= UNSEEN, opinion
     assert not any(line.needed for line in opinion.lines if line.name in left)
 
 
@@ -158,8 +137,9 @@ def test_a_true_card_is_confirmed_on_every_line(case):
     names = {line.name for line in opinion.lines}
     assert len(names) == len(opinion.lines) and names == {
         "holds", "samples", "model", "M", "L", "lam_min", "||grad F(w)||", "Delta", "delta",
-        "||grad F_r(estimate)||", "doing nothing", "size of the noise", *UNSEEN,
-    } | (set() if F.loss is ul.squared_error else {"||x||", "sample_gradient"})  # fmt: skip
+        "||grad F_r(estimate)||", "doing nothing", "size of the noise", "weights", "weight decay",
+        "||x||", "sample_gradient", *UNSEEN,
+    }  # fmt: skip
 
 
 def test_a_newton_step_in_a_ball_is_confirmed(newton):
@@ -169,14 +149,6 @@ def test_a_newton_step_in_a_ball_is_confirmed(newton):
     opinion = ul.verify(F, w, FORGET, release)
     assert_confirmed(opinion)
     assert {"||w||", "||estimate||", "below 2C"} <= {line.name for line in opinion.lines}
-
-
-def test_a_newton_step_on_least_squares_is_confirmed(vectors, rng):
-    F, known = squares_case(vectors, rng)
-    w = ul.refine(F, F.initial(), gradient=1e-9).w
-    release = in_ball(F, w, known, C=20.0)
-    assert release.certificate.sensitivity.value < 1e-3
-    assert_confirmed(ul.verify(F, w, FORGET, release))
 
 
 def test_the_ball_alone_is_confirmed_for_any_model(mlp):
@@ -222,10 +194,8 @@ FALSE = {"lam_min": 1.001, "L": 0.999, "M": 0.999, "sample_gradient": 0.999}
 @pytest.mark.parametrize("name", FALSE)
 def test_a_false_constant_is_refuted_alone(case, name):
     F, w, known = case
-    if not 0 < known[name] < math.inf:
-        pytest.skip("nothing to make smaller")
     release = released(F, w, known, **{name: FALSE[name] * known[name]})
-    assert release.certificate.holds == "proved"
+    release = edited(release, holds="proved")  # some are met on the way, and void
     assert refuted(ul.verify(F, w, FORGET, release)) == [name]
 
 
@@ -244,17 +214,11 @@ def test_a_constant_off_by_one_part_in_a_billion_is_refuted(case):
     assert refuted(ul.verify(F, w, FORGET, release)) == ["L", "lam_min"]
 
 
-def test_the_hessian_of_least_squares_is_known_to_be_constant(vectors, rng):
-    F, known = squares_case(vectors, rng)
-    w = trained(F)
-    assert line(ul.verify(F, w, FORGET, released(F, w, known)), "M").verdict == "confirmed"
-
-
 def test_another_decay_than_the_cards_is_refuted(softmax):
     F, w, known = softmax
     release = released(F, ul.refine(F, w, gradient=1e-6).w, known, G=1e-2)
     F.weight_decay *= 0.999
-    assert refuted(ul.verify(F, w, FORGET, release)) == ["lam_min"]
+    assert refuted(ul.verify(F, w, FORGET, release)) == ["weight decay", "lam_min"]
 
 
 def test_another_gain_than_the_cards_is_refuted(vectors, rng):
@@ -290,7 +254,7 @@ def test_an_estimate_that_moved_is_refuted(case):
         assert refuted(ul.verify(F, w, FORGET, moved)) == wrong
 
 
-@pytest.mark.parametrize("kept", FORGET)
+@pytest.mark.parametrize("kept", FORGET[::4])
 def test_one_sample_that_was_not_forgotten_is_refuted(case, kept):
     F, w, known = case
     release = released(F, w, known)
@@ -349,8 +313,13 @@ def with_delta(factor):
     }
 
 
-def with_counts(n, n_u):
-    return lambda card: {"measurements": {"samples trained on": n, "samples forgotten": n_u}}
+def with_known(**changes):
+    names = {"n": "samples at the start", "p": "weights", "wd": "weight decay"}
+    return lambda card: {"known": card.known | {names[k]: q for k, q in changes.items()}}
+
+
+def with_forgotten(n_u):
+    return lambda card: {"measurements": {"samples forgotten": n_u}}
 
 
 EDITS = {
@@ -364,8 +333,11 @@ EDITS = {
     "Delta larger": (with_delta(1 + 1e-9), ["delta"]),
     "doing nothing larger": (scaled("doing_nothing", 1 + 1e-9), ["doing nothing"]),
     "doing nothing smaller": (scaled("doing_nothing", 1 - 1e-9), ["doing nothing"]),
-    "n": (with_counts(N + 1, len(FORGET)), ["samples"]),
-    "n_u": (with_counts(N, len(FORGET) - 1), ["samples"]),
+    "n larger": (with_known(n=N + 1), ["samples"]),
+    "n smaller": (with_known(n=N - 1), ["samples"]),
+    "n_u": (with_forgotten(len(FORGET) - 1), ["samples"]),
+    "p": (with_known(p=13), ["weights"]),
+    "decay": (with_known(wd=0.2), ["weight decay"]),
 }
 
 
@@ -464,7 +436,7 @@ def test_an_input_longer_than_1_is_refuted(softmax, row):
                                     range(N)])  # fmt: skip
 def test_forgotten_samples_that_are_none_or_all_are_refuted(softmax, forget):
     F, w, known = softmax
-    release = edited(released(F, w, known), **with_counts(N, len(forget))(None))
+    release = edited(released(F, w, known), **with_forgotten(len(forget))(None))
     assert "samples" in refuted(ul.verify(F, w, forget, release))
 
 
@@ -492,29 +464,26 @@ def test_noise_of_another_size_is_refuted(softmax, factor):
 
 
 def test_honest_noise_is_not_refuted(vectors):
-    """And the bound is Chernoff's, above the exact chance on either side."""
+    """Noise off by a factor is refuted only where its exact chance is below 1e-9 on that side."""
 
     class Card:
         sigma = 0.5
 
     for p in (1, 3, 100):
-        assert all(
-            noise_size(Card, 0.5 * vectors(p, seed=k).numpy()).margin > 0 for k in range(200)
-        )
+        for k in range(100):
+            assert noise_size(Card, 0.5 * vectors(p, seed=k).numpy()).holds
     for p in (3, 100, 2000):
-        for z in (0.8, 0.9, 1.1, 1.3):
-            size = math.sqrt(z) * np.full(p, 0.5)
+        for z in (0.01, 0.2, 0.5, 0.7, 0.8, 1.2, 1.3, 1.6, 3.0, 20.0):
             ends = (0, p * z / 2) if z < 1 else (p * z / 2, mpmath.inf)
             exact = mpmath.gammainc(mpmath.mpf(p) / 2, *ends, regularized=True)
-            bound = CHANCE ** (1 - noise_size(Card, size).margin)
-            assert exact <= bound * (1 + 1e-9)
+            assert noise_size(Card, math.sqrt(z) * np.full(p, 0.5)).holds or exact <= 1e-9
 
 
 def test_what_cannot_be_seen_is_said(softmax):
     F, w, known = softmax
     opinion = ul.verify(F, w, FORGET, released(F, w, known))
     for name in UNSEEN:
-        assert line(opinion, name).verdict == "not covered" and line(opinion, name).note
+        assert line(opinion, name).verdict == "not covered"
 
 
 # ---- models that no proof covers ----------------------------------------------------------------
@@ -535,23 +504,35 @@ def unsigned():
     return net
 
 
+class Frozen(nn.Linear):
+    """A part that is not trained has no place in the form."""
+
+    def __init__(self):
+        super().__init__(INPUTS, CLASSES, bias=False)
+        self.shift = nn.Parameter(torch.zeros(CLASSES), requires_grad=False)
+
+    def forward(self, x):
+        return super().forward(x) + self.shift
+
+
 class Shifted(ConvexNetwork):
     def forward(self, x):
         return super().forward(x) + 1e-6
 
 
 STRANGE = {
-    "relu": (relu, {}, "no linear layer"),
-    "bias": (lambda: nn.Linear(INPUTS, CLASSES), {}, "no linear layer"),
-    "not linear": (lambda: Squared(INPUTS, CLASSES, bias=False), {}, "softmax regression"),
-    "not signs": (unsigned, {}, "no linear layer"),
+    "frozen": (Frozen, {"public_buffers": ["shift"]}, "neither"),
+    "relu": (relu, {}, "neither"),
+    "bias": (lambda: nn.Linear(INPUTS, CLASSES), {}, "neither"),
+    "not linear": (lambda: Squared(INPUTS, CLASSES, bias=False), {}, "neither"),
+    "not signs": (unsigned, {}, "neither"),
     "not that network": (
         lambda: Shifted(INPUTS, CLASSES, width=4, strength=1.0, scale=1.0, seed=0), {},
-        "tanh network",
+        "neither",
     ),
     "another loss": (
         lambda: nn.Linear(INPUTS, CLASSES, bias=False),
-        {"loss": lambda f, y: nn.functional.cross_entropy(f, y)}, "no linear layer",
+        {"loss": lambda f, y: nn.functional.cross_entropy(f, y)}, "neither",
     ),
 }  # fmt: skip
 
@@ -567,29 +548,21 @@ def test_another_model_is_not_covered(name, vectors, rng):
     assert not opinion.confirmed and not opinion.refuted
     for name in (*known, "model", "||grad F(w)||", "||grad F_r(estimate)||"):
         assert line(opinion, name).verdict == "not covered" and why in line(opinion, name).note
-    gradients = {"||grad F(w)||", "||grad F_r(estimate)||"}
-    assert {q.name for q in opinion.missing} == {"model", "lam_min", *gradients}
     for name in ("Delta", "delta", "samples", "size of the noise"):
         assert line(opinion, name).verdict == "confirmed"
 
 
 def test_single_precision_is_not_covered(softmax):
     F, w, known = softmax
-    release = released(F.to(torch.float32), w.float(), known, G=1e-2)
+    release = released(F, w, known)
     opinion = ul.verify(F.to(torch.float32), w.float(), FORGET, release)
-    assert not opinion.confirmed and "float32" in line(opinion, "model").note
-
-
-def test_a_vector_of_another_length_is_refused(softmax):
-    F, w, known = softmax
-    with pytest.raises(ul.InputError, match=r"shape \(11,\).*\(12,\)"):
-        ul.verify(F, w[1:], FORGET, released(F, w, known))
+    assert not opinion.confirmed and "float64" in line(opinion, "model").note
 
 
 # ---- no path is shared --------------------------------------------------------------------------
 
-FILES = ("verify.py", "by_hand.py", "verification.py")
-ALLOWED = {"by_hand", "errors", "verification"}
+FILES = ("verify.py", "by_hand.py")
+ALLOWED = {"by_hand"}
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -618,7 +591,8 @@ def test_it_works_while_all_that_it_checks_is_broken(case, newton, monkeypatch):
     for name in ("gradient", "hvp", "value", "outputs", "outputs_of", "hessian_at", "batch",
                  "batch_loss", "without", "only", "pieces", "indices", "module"):  # fmt: skip
         monkeypatch.setattr(ul.Objective, name, broken)
-    for name in ("gaussian_delta", "gaussian_sigma", "gaussian_epsilon", "log_ndtr", "erfcx"):
+    for name in ("gaussian_delta", "gaussian_sigma", "gaussian_epsilon", "published",
+                 "with_rounding"):  # fmt: skip
         monkeypatch.setattr(ul.noise, name, broken)
     for name in ("newton_bound", "solver_bound", "strong_convexity_bound", "stability_bound"):
         monkeypatch.setattr(ul.bounds, name, broken)
@@ -639,13 +613,11 @@ def test_a_product_is_as_right_as_it_says(seed, d, size):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(3, d)) * 10.0 ** rng.integers(-8, 8, size=(3, d))
     w = rng.normal(size=(4, d)) * 10.0 ** rng.integers(-8, 8, size=(4, d)) * 2.0**size
-    x[0, 0], w[0, 0] = -(x[0, 1:] @ w[0, 1:]) / w[0, 0], w[0, 0]  # cancels
-    tail = rng.uniform(-1, 1, w.shape) * by_hand.U * np.abs(w)
-    z, dz = by_hand.product(x, w, tail)
+    x[0, 0] = -(x[0, 1:] @ w[0, 1:]) / w[0, 0]  # cancels
+    z, dz = by_hand.product(x, w)
     for i, row in enumerate(exactly(x)):
-        for j in range(4):
-            terms = zip(row, exactly(w)[j], exactly(tail)[j], strict=True)
-            exact = sum(a * (b + c) for a, b, c in terms)
+        for j, column in enumerate(exactly(w)):
+            exact = sum(a * b for a, b in zip(row, column, strict=True))
             assert abs(Fraction(float(z[i, j])) - exact) <= Fraction(float(dz[i, j]))
 
 
@@ -668,48 +640,36 @@ def mp_matrix(a):
 
 def mp_gradient(F, w, rows):
     """grad F by 60 digits, written out a third time, sample by sample."""
-    form, W = F.form, mp_matrix(F.form.matrix(w))
+    shape = F.start.shape
+    W, center = mp_matrix(w.reshape(shape)), mp_matrix((F.center + 0 * w).reshape(shape))
     total = 0 * W
     for i in rows:
-        x = mp_matrix([float(q) for q in F.x[i].ravel()] + [1.0] * form.bias)
-        if form.name == "tanh network":
-            V = mp_matrix(form.signs)
-            h = ((mp_matrix(form.start) + W) * x).apply(mpmath.tanh)
-            r = mp_softmax_residual(list(form.gain * (V * h)), int(F.y[i]))
-            back = V.T * r
-            s = mpmath.matrix([form.gain * b * (1 - q**2) for b, q in zip(back, h, strict=True)])
-        elif form.name == "softmax regression":
-            s = mp_softmax_residual(list(W * x), int(F.y[i]))
-        elif form.name == "logistic regression":
-            s = mpmath.matrix([1 / (1 + mpmath.exp(-(W * x)[0])) - float(F.y[i].item())])
+        x = mp_matrix(F.x[i])
+        z = (mp_matrix(F.start) + W) * x
+        if F.signs is None:
+            s = mp_softmax_residual(list(z), int(F.y[i]))
         else:
-            s = W * x - mp_matrix(F.y[i])
+            V, h = mp_matrix(F.signs), z.apply(mpmath.tanh)
+            back = V.T * mp_softmax_residual(list(F.gain * (V * h)), int(F.y[i]))
+            s = mpmath.matrix([F.gain * b * (1 - q**2) for b, q in zip(back, h, strict=True)])
         total += s * x.T
-    center = F.form.matrix(F.center + 0 * w)
-    return total / len(rows) + mpmath.mpf(F.decay) * (W - mp_matrix(center))
+    return total / len(rows) + mpmath.mpf(F.decay) * (W - center)
 
 
-FORMS = ("softmax", "tanh", "logistic", "squares")
+FORMS = ("softmax", "tanh")
 
 
 def random_sum(form, seed, reach, n=7, d=5, K=3):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, d))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    y = rng.integers(K, size=n)
-    if form == "tanh":
-        signs = rng.choice([-1.0, 1.0], size=(K, 8))
-        model, p = by_hand.Tanh(2 * rng.normal(size=(8, d)), signs, float(reach)), 8 * d
-        return by_hand.Sum(model, x, y, 3.0 * reach, rng.normal(size=p)), rng.normal(size=p)
-    name, rows, bias, residual = {
-        "softmax": ("softmax regression", K, False, by_hand.softmax_residual),
-        "logistic": ("logistic regression", 1, False, by_hand.logistic_residual),
-        "squares": ("least squares", 2, True, by_hand.squared_residual),
-    }[form]  # fmt: skip
-    y = {"softmax": y, "logistic": (y > 1).astype(float), "squares": rng.normal(size=(n, 2))}[form]
-    p = rows * (d + bias)
-    model = by_hand.Linear(name, d, bias, residual)
-    return by_hand.Sum(model, x, y, 0.25, rng.normal(size=p)), reach * rng.normal(size=p)
+    y, m = rng.integers(K, size=n), 8 if form == "tanh" else K
+    center, w = rng.normal(size=(2, m * d))
+    if form == "softmax":
+        return by_hand.Sum(x, y, 0.25, center, np.zeros((K, d))), reach * w
+    signs = rng.choice([-1.0, 1.0], size=(K, m))
+    start = 2 * rng.normal(size=(m, d))
+    return by_hand.Sum(x, y, 3.0 * reach, center, start, signs, float(reach)), w
 
 
 def error_of(F, w, rows):
@@ -741,7 +701,7 @@ def test_a_gradient_that_cancels_is_as_right_as_it_says(form):
     """Its center is moved to where decay takes the data's pull away."""
     F, w = random_sum(form, 1, 30.0)
     pull = F.gradient(w, np.arange(7))[0]
-    flat = pull.ravel() if not F.form.bias else np.r_[pull[:, :-1].ravel(), pull[:, -1]]
+    flat = pull.ravel()
     still = replace(F, center=F.center + flat / F.decay)
     error, bound, length = error_of(still, w, range(7))
     assert length < 1e-10 * np.linalg.norm(flat) + 1e-12 and error <= bound
@@ -760,7 +720,7 @@ def test_sure_predictions_lose_nothing_to_rounding():
     """Logits of a million, right and wrong: the residual of a right one is 0, of a wrong one 1."""
     z = np.array([[1e6, 0.0, -1e6], [1e6, 0.0, -1e6], [40.0, 0.0, 0.0]])
     y = np.array([0, 2, 0])
-    r, dr = by_hand.softmax_residual(z, 0 * z, y)
+    r, dr = by_hand.residual(z, 0 * z, y)
     for row, wrong, logits, label in zip(r, dr, z, y, strict=True):
         with mpmath.workdps(60):
             exact = mp_softmax_residual([mpmath.mpf(q) for q in logits], int(label))
@@ -775,7 +735,7 @@ def test_wrong_logits_are_in_the_bound_of_a_residual(size, far):
     rng = np.random.default_rng(0)
     for y in range(3):
         z = far * rng.normal(size=(1, 3))
-        r, dr = by_hand.softmax_residual(z, np.full((1, 3), size), np.array([y]))
+        r, dr = by_hand.residual(z, np.full((1, 3), size), np.array([y]))
         f, df = (mpmath.matrix(q.tolist()) for q in (z, np.full((1, 3), size)))
         with mpmath.workdps(60):
             for signs in np.ndindex(2, 2, 2):
@@ -790,41 +750,27 @@ def test_outputs_that_cancel_are_as_right_as_they_say(start, gain):
     """In pairs of neurons, as at the start of training; and in starts far larger than x U0^T."""
     rng = np.random.default_rng(0)
     half, signs = start + rng.normal(size=(6, 2)), rng.choice([-1.0, 1.0], size=(3, 6))
-    net = by_hand.Tanh(np.r_[half, half], np.c_[signs, -signs], gain)
     x, w = np.array([[1.0, -1.0]]) / math.sqrt(2), 1e-2 / gain * rng.normal(size=24)
-    f, df = net.outputs(w, x)
+    start, signs = np.r_[half, half], np.c_[signs, -signs]
+    F = by_hand.Sum(x, np.array([1]), 0.0, 0.0, start, signs, gain)
+    _, (f, df) = F.outputs(w, x)
     with mpmath.workdps(60):
-        weight = mp_matrix(net.start) + mp_matrix(w.reshape(12, 2))
-        exact = gain * (mp_matrix(net.signs) * (weight * mp_matrix(x[0])).apply(mpmath.tanh))
+        weight = mp_matrix(start) + mp_matrix(w.reshape(12, 2))
+        exact = gain * (mp_matrix(signs) * (weight * mp_matrix(x[0])).apply(mpmath.tanh))
         for k in range(3):
             assert abs(exact[k] - float(f[0, k])) <= df[0, k] < 1e-13 * gain
-    error, bound, _ = error_of(by_hand.Sum(net, x, np.array([1]), 0.0, 0.0), w, [0])
+    error, bound, _ = error_of(F, w, [0])
     assert error <= bound
 
 
 def test_a_long_sum_is_as_right_as_it_says(monkeypatch):
-    """A thousand numbers added one by one, each of which is known exactly."""
+    """Thousands of numbers added one by one, each of which is known exactly: residuals of 1/2."""
     monkeypatch.setattr(by_hand, "CHUNK", 1)
-    y = np.random.default_rng(0).uniform(1, 2, size=(3000, 1))
-    line = by_hand.Linear("least squares", 1, False, by_hand.squared_residual)
-    gradient, bound = by_hand.Sum(line, np.ones((3000, 1)), y, 0.0, 0.0).gradient(
-        np.zeros(1), np.arange(3000)
-    )
-    exact = -sum(map(Fraction, y[:, 0].tolist())) / 3000
-    assert abs(Fraction(float(gradient[0, 0])) - exact) <= Fraction(bound)
-
-
-def test_residuals_of_exact_outputs_are_in_their_bounds():
-    """Where only the residual's own rounding is left."""
-    rng = np.random.default_rng(0)
-    z, far = 3 * rng.normal(size=(200, 1)), 1e3 * rng.normal(size=(200, 1))
-    with mpmath.workdps(40):
-        r, dr = by_hand.logistic_residual(z, 0 * z, np.zeros(200))
-        for q, found, wrong in zip(z[:, 0], r[:, 0], dr, strict=True):
-            assert abs(1 / (1 + mpmath.exp(-mpmath.mpf(float(q)))) - float(found)) <= wrong
-        r, dr = by_hand.squared_residual(z, 0 * z, far)
-        for q, y, found, wrong in zip(z[:, 0], far[:, 0], r[:, 0], dr, strict=True):
-            assert abs(mpmath.mpf(float(q)) - float(y) - float(found)) <= wrong
+    x = np.random.default_rng(0).uniform(1, 2, size=(3000, 1))
+    F = by_hand.Sum(x, np.zeros(3000, dtype=int), 0.0, 0.0, np.zeros((2, 1)))
+    gradient, bound = F.gradient(np.zeros(2), np.arange(3000))
+    exact = sum(map(Fraction, x[:, 0].tolist())) / 6000
+    assert abs(Fraction(float(gradient[1, 0])) - exact) <= Fraction(bound)
 
 
 @pytest.mark.parametrize("function", ["exp", "tanh"])
@@ -839,34 +785,15 @@ def test_numpys_functions_are_right_to_four_ulp(function):
         assert max(wrong) <= by_hand.FOUR_ULP
 
 
-def test_the_slope_of_a_network_is_its_spectral_norm():
-    F, _ = random_sum("tanh", 0, 7.0)
-    with mpmath.workdps(40):
-        assert float(F.form.slope) == pytest.approx(7 * np.linalg.norm(F.form.signs, 2), rel=1e-14)
-
-
-def test_a_spectrum_is_as_right_as_it_says():
-    F, _ = random_sum("squares", 0, 1.0, n=9)
-    least, largest, bound = F.spectrum(np.arange(9))
-    x = np.column_stack([F.x, np.ones(9)])
-    with mpmath.workdps(40):
-        X = mp_matrix(x)
-        exact = sorted(mpmath.eigsy(X.T * X / 9, eigvals_only=True))
-        assert abs(exact[0] - least) <= bound and abs(exact[-1] - largest) <= bound < 1e-13
-
-
 def test_a_bound_that_reaches_over_the_limit_covers_nothing():
-    verdicts = {
-        found: verification.at_most("", found, 1.0, wrong=1e-3).verdict
-        for found in (0.9985, 0.9995, 1.0005, 1.0015)
-    }
-    assert [*verdicts.values()] == ["confirmed", "not covered", "not covered", "refuted"]
-    assert verification.at_most("", 1.0, 1.0, wrong=math.inf).verdict == "not covered"
-    assert verification.at_most("", math.nan, 1.0).verdict == "refuted"
-    assert verification.at_most("", 2.0, 1.0, sign=-1).verdict == "confirmed"
-    assert verification.at_most("", 0.5, 1.0, sign=-1).verdict == "refuted"
-    assert verification.at_most("", -1.0, -2.0, sign=-1).verdict == "confirmed"
-    assert verification.at_most("", 0.75, 1.0).margin == 0.25
+    found = (0.9985, 0.9995, 1.0005, 1.0015)
+    verdicts = [at_most("", q, 1.0, wrong=1e-3).verdict for q in found]
+    assert verdicts == ["confirmed", "not covered", "not covered", "refuted"]
+    assert at_most("", 1.0, 1.0, wrong=math.inf).verdict == "not covered"
+    assert at_most("", math.nan, 1.0).verdict == "refuted"
+    assert at_most("lam_min", 2.0, 1.0).verdict == "confirmed"
+    assert at_most("lam_min", 0.5, 1.0).verdict == "refuted"
+    assert at_most("lam_min", -1.0, -2.0).verdict == "confirmed"
 
 
 # ---- the profile --------------------------------------------------------------------------------
@@ -901,23 +828,22 @@ def test_a_verification_shows_its_lines(softmax):
     F, w, known = softmax
     true = ul.verify(F, w, FORGET, released(F, w, known))
     false = ul.verify(F, w, FORGET, edited(released(F, w, known), sigma=1e-3))
-    assert repr(true).startswith('confirmed: every line that "proved" rests on')
+    assert repr(true).startswith('confirmed: all that "proved" rests on\n')
     assert repr(false).startswith("refuted: delta, size of the noise\n")
     for line in true.lines:
         assert line.name in repr(true) and line.verdict in repr(true)
     assert max(map(len, repr(true).splitlines())) <= 100
-    assert verification.COLOURS["confirmed"] in true._repr_html_()
-    assert verification.COLOURS["refuted"] in false._repr_html_()
+    assert "#0072B2" in true._repr_html_() and "#D55E00" in false._repr_html_()
 
 
 def test_html_is_escaped():
-    shown = Verification([Line("<b>", "&", 1.0, "not covered", 0.5, "<i>")])._repr_html_()
+    shown = Verification([Line("<b>", "&", 1.0, None, "<i>")])._repr_html_()
     assert "<b>" not in shown and "<i>" not in shown and "&lt;i&gt;" in shown
-    assert shown.count("<tr>") == shown.count("</tr>") == 3
+    assert shown.count("<tr>") == 3
 
 
 def test_what_is_missing_is_named():
-    lines = [Line("a", "", "", "not covered"), Line("b", "", "", "not covered", needed=False)]
+    lines = [Line("a", "", "", None), Line("b", "", "", None, needed=False)]
     opinion = Verification(lines)
-    assert opinion.summary() == ("not covered", "a") and not opinion.confirmed
+    assert repr(opinion).startswith("not covered: a\n") and not opinion.confirmed
     assert Verification(lines[1:]).confirmed

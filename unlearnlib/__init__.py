@@ -32,8 +32,7 @@ from .sequential import SequentialUnlearner
 from .solution import Solution
 from .strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from .unlearn import Release, unlearn
-from .verification import Verification
-from .verify import verify
+from .verify import Verification, verify
 
 __version__ = "0.1.0"
 

@@ -9,26 +9,97 @@ only its raw data are used: samples, rows, the model's parameters and buffers, d
 Each line takes the others' claims as given; together they are the theorem that the card cites. A
 line is "confirmed" if it holds for every value that the rounding bound leaves open, "refuted" if
 it holds for none, and "not covered" otherwise, or where nothing here computes it. A claim may miss
-by SLACK, relative, about what formulas in float64 lose; the margin is negative then and says by how
-much.
+by SLACK, relative: more than what formulas in float64 lose, and than the grid of secret noise adds.
 """
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import mpmath
 import numpy as np
-from mpmath import mpf
+from mpmath import mpf, ncdf
 
 from . import by_hand
-from .errors import require
-from .verification import CONFIRMED, REFUTED, SLACK, Line, Verification, at_most, equal, uncovered
 
-DIGITS = 40
+COLOURS = {"confirmed": "#0072B2", "refuted": "#D55E00", "not covered": "#E69F00"}
+TABLE = "{:<23} {:<12} {:<13} {}\n    {}"
+SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
+LONGEST = 1 + mpf(10) ** -12  # norm of an input: rounding leaves 1 by less than that
 CHANCE = 1e-9  # that honest noise is refuted, on either side
 AT_W, AT_ESTIMATE = "||grad F(w)||", "||grad F_r(estimate)||"
+
+
+# ---- a line, and all of them --------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """One claim of a card, and what was found when it was computed by other means.
+
+    holds     True, False, or None where nothing here can judge
+    needed    whether the card's "proved" rests on it
+    """
+
+    name: str
+    claimed: float | str
+    found: float | str
+    holds: bool | None
+    note: str = ""
+    needed: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """In words: confirmed, refuted or not covered."""
+        return "not covered" if self.holds is None else "confirmed" if self.holds else "refuted"
+
+
+def at_most(name, found, claimed, wrong=0.0, note="", slack=SLACK) -> Line:
+    """found <= claimed, for a found that is right to +-wrong; lam_min is a lower bound: >=."""
+    short = claimed - found if name == "lam_min" else found - claimed
+    short -= slack * abs(claimed)  # at most 0 where the claim holds
+    holds = True if short + wrong <= 0 else None if short <= wrong else False
+    note = note if holds is not None else f"rounding, {wrong:.2g} at most, leaves it open"
+    return Line(name, float(claimed), float(found), holds, note)
+
+
+class Verification(NamedTuple):
+    """What `verify` returns: a list of lines. Shows as a table."""
+
+    lines: list[Line]
+
+    @property
+    def refuted(self) -> list[Line]:
+        """The lines that are wrong."""
+        return [line for line in self.lines if line.verdict == "refuted"]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether nothing is refuted, and all that "proved" rests on is confirmed."""
+        return self.rows()[0][0] == "confirmed"
+
+    def rows(self) -> list[list[str]]:
+        """As text: the verdict on the whole and the lines it follows from, a head, all lines."""
+        against = self.refuted or [q for q in self.lines if q.needed and q.holds is None]
+        verdict = against[0].verdict if against else "confirmed"
+        why = ", ".join(line.name for line in against) or 'all that "proved" rests on'
+        rows = [[verdict, why], ["line", "verdict", "claimed", "found", ""]]
+        for q in self.lines:
+            values = [v if isinstance(v, str) else f"{v:.6g}" for v in (q.claimed, q.found)]
+            rows.append([q.name, q.verdict, *values, q.note])
+        return rows
+
+    def __repr__(self) -> str:
+        top, *rows = self.rows()
+        return "\n".join([": ".join(top), *(TABLE.format(*row).rstrip() for row in rows)])
+
+    def _repr_html_(self) -> str:
+        body = "".join("<td>".join(["<tr>", *map(html.escape, row)]) for row in self.rows())
+        return f"<table style='border-left:6px solid {COLOURS[self.rows()[0][0]]}'>{body}</table>"
+
+
+# ---- the whole ----------------------------------------------------------------------------------
 
 
 def verify(F, w, forget, release) -> Verification:
@@ -38,25 +109,28 @@ def verify(F, w, forget, release) -> Verification:
                    then not looked at: along a sequence of `unlearn` it need not be stationary.
     release        its `certificate`, `estimate` and `w` are read.
 
-    Covered: softmax regression without bias, logistic regression, linear least squares, and the
-    network of tanh neurons in lab/convex_network.py, all in float64; of any other model only what
-    the ball, the noise and the arithmetic say. Costs a forward and a backward pass over all samples
-    for each of two gradients, on one core 1 s for softmax regression on 60,000 images and 8 s for
-    490 neurons, and memory for CHUNK samples beside the data.
+    Covered: softmax regression without bias and the network of tanh neurons in
+    lab/convex_network.py, in float64; of any other model only what the ball, the noise and the
+    arithmetic say. Costs a forward and a backward pass over all samples for each of two gradients,
+    on one core 1 s for softmax regression on 60,000 images and 8 s for 490 neurons, and memory for
+    CHUNK samples beside the data.
 
     `confirmed` means: if the noise is Gaussian and secret, and training without the forgotten
     samples keeps to the same G (or ball), the release is (epsilon, delta)-certified, up to SLACK.
     These two conditions cannot be seen in a release; each has a line, "not covered".
     """
-    card, rests_on = release.certificate, _rests_on(release.certificate)
-    w, estimate, noisy = (_vector(F, q) for q in (w, release.estimate, release.w))
-    with mpmath.workdps(DIGITS), np.errstate(over="ignore", under="ignore"):
+    card, known = release.certificate, release.certificate.known
+    w = w if w is None else w.double().numpy(force=True)
+    estimate, noisy = (q.double().numpy(force=True) for q in (release.estimate, release.w))
+    with mpmath.workdps(40), np.errstate(over="ignore", under="ignore"):
         samples, every, kept = _samples(F, forget, card)
-        lines = [_holds(card, rests_on), samples]
-        lines += _objective(F, every, kept, w, estimate, card, rests_on)
-        lines += [_delta_of(card), *_ball(card, w, estimate)]
-        lines += [_doing_nothing(card, len(every), len(every) - len(kept))]
-        lines += [_budget(card), noise_size(card, noisy - estimate), *_unseen(card)]
+        lines = [_provenance(card), samples]
+        facts = {"weights": F.p, "weight decay": F.weight_decay}
+        lines += [Line(k, known[k], v, known[k] == v) for k, v in facts.items() if k in known]
+        lines += _objective(F, every, kept, w, estimate, card)
+        lines += [*_arithmetic(card, w, estimate, every, kept), noise_size(card, noisy - estimate)]
+    unseen = {"origin of the noise": card.noise, "the other world": "keeps to G, or C"}
+    lines += [Line(k, v, "", None, "no release can show it", False) for k, v in unseen.items()]
     return Verification(lines)
 
 
@@ -70,173 +144,114 @@ def _rests_on(card) -> tuple[str, ...]:
     return () if card.sensitivity.value >= 2 * card.C else ("M", "L", "lam_min", "G")
 
 
-def _holds(card, rests_on: tuple[str, ...]) -> Line:
+def _provenance(card) -> Line:
     """A card is proved only where each constant behind Delta is, or is a G that is enforced."""
-    if card.holds != "proved":
-        return uncovered("holds", card.holds, "the card itself claims no proof")
-    marks = {name: card.constants.named()[name].provenance for name in rests_on}
-    weak = [f"{k} {q}" for k, q in marks.items() if q != "proved" and (k, q) != ("G", "chosen")]
-    return equal("holds", "proved", ", ".join(weak) or "proved", "provenance of the constants")
+    marks = {(name, card.constants.named()[name].provenance) for name in _rests_on(card)}
+    weak = sorted(f"{k} {q}" for k, q in marks - {("G", "chosen")} if q != "proved")
+    return Line("holds", card.holds, ", ".join(weak), not weak if card.holds == "proved" else None)
 
 
 def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
-    """Each index once and in range, and the card's counts; then all rows and the retained ones."""
+    """Each index once and in range, and the card's counts; then all rows and the retained ones.
+
+    Along a sequence the card tells the number on the first day, of which all data are still here.
+    """
     every = np.arange(len(F.x)) if F.rows is None else F.rows.cpu().numpy()
     forget, n = [int(i) for i in forget], len(every)
     kept = np.delete(every, [i for i in forget if 0 <= i < n])
-    found = f"{n}, {len(forget)}"
-    if not 0 < len(kept) == n - len(forget) < n or len(np.unique(every)) < n:
-        found += ": one is named twice, or out of range, or none is left"
-    said = getattr(card, "measurements", {})
-    counts = said.get("samples trained on", n), said.get("samples forgotten", len(forget))
-    line = equal("samples", "{}, {}".format(*counts), found, "all, forgotten")
+    first = card.known.get("samples at the start", n)
+    gone = card.measurements.get("samples forgotten", len(forget))
+    right = 0 < gone == len(forget) == n - len(kept) < n == len({*every}) <= first <= len(F.x)
+    line = Line("samples", f"{first}, {gone}", f"{n}, {len(forget)}", right, "all, forgotten")
     return line, every, kept if len(kept) else every  # something to go on with
 
 
 # ---- the objective ------------------------------------------------------------------------------
 
 
-def _objective(F, every, kept, w, estimate, card, rests_on) -> Iterator[Line]:
-    """The model, its inputs, its constants, and the gradients that the card speaks of."""
-    claims = {name: q.value for name, q in card.constants.named().items()}
-    names = [name for name in claims if name != "G" and math.isfinite(claims[name])]
-    model = by_hand.recognise(F)
+def _objective(F, every, kept, w, estimate, card) -> list[Line]:
+    """The model, its inputs, its constants, and the gradients that the card speaks of.
+
+    How close is the estimate to any retrained model, whose gradient is at most G? By strong
+    convexity: (||grad F_r(estimate)|| + G)/lam_min. So in a ball a gradient of lam_min Delta - G
+    proves Delta whatever the solver did, and more than G + L Delta disproves it. Between the two
+    the solver's residual would decide.
+    """
+    named, rests_on, Delta = card.constants.named(), _rests_on(card), card.sensitivity.value
+    L, mu, G = (named[k].value for k in ("L", "lam_min", "G"))
+    claims = {k: q.value for k, q in named.items() if k != "G" and math.isfinite(q.value)}
+    model, names = by_hand.recognise(F), ["model", *claims, AT_W, AT_ESTIMATE]
     if isinstance(model, str):
-        yield uncovered("model", "", model, bool(rests_on))
-        for name in [*names, *([AT_W, AT_ESTIMATE] if rests_on else [])]:
-            needed = name in rests_on or name not in names
-            yield uncovered(name, claims.get(name, claims["G"]), model, needed)
-        return
-    note = "by its form, and its outputs on four samples"
-    yield Line("model", "", model.form.name, CONFIRMED, None, note, bool(rests_on))
-    if model.form.name != "least squares":
-        longest, wrong = model.longest(every)
-        yield at_most("||x||", longest, 1, wrong, "the largest", bool(rests_on))
-    known = _constants(model, kept)
-    for name in names:
-        if name not in known:
-            yield uncovered(name, claims[name], "no bound holds for all samples", False)
-            continue
-        (value, wrong), sign = known[name], -1 if name == "lam_min" else 1
-        yield at_most(name, value, claims[name], wrong, "", name in rests_on, sign)
-    if rests_on and w is not None:
-        gradient, wrong = model.gradient(w, every)
-        yield at_most(AT_W, by_hand.norm(gradient), claims["G"], wrong)
-    if rests_on:
-        yield _at_estimate(model, kept, estimate, card)
+        return [Line(k, claims.get(k, ""), "", None, model, bool(rests_on)) for k in names]
+    known, longest = _constants(model), float(by_hand.norms(model.x[every]).max())
+    wrong, form = 4 * by_hand.U * model.x.shape[1], "softmax" if model.signs is None else "tanh"
+    lines = [Line("model", "", form, True, "by its form, and its outputs on four samples")]
+    lines += [at_most("||x||", longest, LONGEST, wrong, "the largest", slack=0)]
+    lines += [at_most(k, known[k], claim) for k, claim in claims.items()]
+    limits = {AT_W: G, AT_ESTIMATE: G if card.C == math.inf else mu * Delta - G}
+    for k, at, rows in ((AT_W, w, every), (AT_ESTIMATE, estimate, kept)):
+        if rests_on and at is not None:
+            gradient, wrong = model.gradient(at, rows)
+            lines += [at_most(k, by_hand.norm(gradient), limits[k], wrong)]
+    if rests_on and card.C < math.inf and limits[AT_ESTIMATE] < lines[-1].found <= G + L * Delta:
+        lines[-1] = lines[-1]._replace(holds=None, note="the solver's residual would decide")
+    return lines
 
 
-def _constants(F: by_hand.Sum, kept: np.ndarray) -> dict[str, tuple[mpf, float]]:
-    """mu, L, M and the sample gradient, each with what it may be wrong by.
+def _constants(F: by_hand.Sum) -> dict[str, mpf]:
+    """mu, L, M and the sample gradient, as in evaluation/peers/convex.py and lab/convex_network.py.
 
-    Proofs: evaluation/peers/convex.py (softmax) and lab/convex_network.py (tanh). For logistic
-    regression |sigmoid'| <= 1/4 and |sigmoid''| <= 1/(6 sqrt 3). For least squares the Hessian is
-    that of the retained samples, X^T X/n + wd I, and its ends are computed.
+    For ||x|| <= 1: LONGEST changes them by less than SLACK, but for a mu that is a difference.
     """
     wd, root = mpf(F.decay), mpmath.sqrt
-    if F.form.name == "least squares":
-        least, largest, wrong = F.spectrum(kept)
-        return {"lam_min": (wd + least, wrong), "L": (wd + largest, wrong), "M": (mpf(0), 0.0)}
-    if F.form.name == "logistic regression":
-        mu, L, M, g = wd, wd + mpf(1) / 4, 1 / (6 * root(3)), mpf(1)
-    elif F.form.name == "softmax regression":
-        mu, L, M, g = wd, wd + mpf(1) / 2, root(mpf(2) / 27), root(2)
-    else:
-        a, A, t = mpf(F.form.gain), F.form.slope, 4 / (3 * root(3))
-        mu, L, g = wd - 2 * t * a, A**2 / 2 + 2 * t * a + wd, root(2) * A
-        M = root(mpf(2) / 27) * A**3 + t * A**2 + t * a * A / root(2) + 4 * a
-    return {"lam_min": (mu, 0.0), "L": (L, 0.0), "M": (M, 0.0), "sample_gradient": (g, 0.0)}
+    T, t = root(mpf(2) / 27), 4 / (3 * root(3))
+    if F.signs is None:
+        return {"lam_min": wd, "L": wd + mpf(1) / 2, "M": T, "sample_gradient": root(2)}
+    a, gram = mpf(F.gain), mpmath.matrix((F.signs @ F.signs.T).tolist())  # of whole numbers
+    A = a * root(max(mpmath.eigsy(gram, eigvals_only=True)))
+    M = T * A**3 + t * A**2 + t * a * A / root(2) + 4 * a
+    mu, L = wd - LONGEST**2 * 2 * t * a, A**2 / 2 + 2 * t * a + wd
+    return {"lam_min": mu, "L": L, "M": M, "sample_gradient": root(2) * A}
 
 
-def _at_estimate(F: by_hand.Sum, kept: np.ndarray, estimate: np.ndarray, card) -> Line:
-    """How close the estimate is to any retrained model, whose gradient is at most G.
+# ---- the card's arithmetic, and the noise -------------------------------------------------------
 
-    Strong convexity: both are at most G, as the card says. In a ball, where lam_min > 0 holds on
-    all of it, ||grad F_r(estimate)|| <= lam_min Delta - G proves the distance whatever the solver
-    did, and more than G + L Delta disproves it. Between the two its residual would decide.
+
+def _arithmetic(card, w, estimate, every, kept) -> list[Line]:
+    """Delta, the ball, what doing nothing gives, and delta, from the card's own constants.
+
+    Delta is 2G/mu; or min(2C, [2C(MC + lam) + G]/(lam + lam_min) + tol (2LC + G)/(lam + lam_min)).
+    Doing nothing is (2 g n_u/n + 2G)/mu, Delta more along a sequence in a ball, 2C at most.
     """
-    L, mu, G = (card.constants.named()[name].value for name in ("L", "lam_min", "G"))
-    gradient, wrong = F.gradient(estimate, kept)
-    length, Delta = by_hand.norm(gradient), card.sensitivity.value
-    if card.C == math.inf:
-        return at_most(AT_ESTIMATE, length, G, wrong, "then (this + G)/mu <= Delta")
-    if length + wrong <= mu * Delta - G:
-        return at_most(AT_ESTIMATE, length, mu * Delta - G, wrong, "limit: lam_min Delta - G")
-    line = at_most(AT_ESTIMATE, length, G + L * Delta, wrong, "limit: G + L Delta")
-    why = "above lam_min Delta - G: the residual would decide, which is not computed again"
-    return line if line.verdict == REFUTED else uncovered(AT_ESTIMATE, line.claimed, why)
-
-
-# ---- distance -----------------------------------------------------------------------------------
-
-
-def _delta_of(card) -> Line:
-    """2G/mu; or min(2C, [2C(MC + lam) + G]/(lam + lam_min) + tol (2LC + G)/(lam + lam_min))."""
-    M, L, mu, G = (mpf(card.constants.named()[name].value) for name in ("M", "L", "lam_min", "G"))
-    C, lam, tol = mpf(card.C), mpf(card.lam), mpf(card.tol or 0)
-    needed = 2 * C
-    if C == mpmath.inf and mu > 0:
+    M, L, mu, G, g = (mpf(q.value) for q in card.constants.named().values())
+    C, lam, tol, Delta = map(mpf, (card.C, card.lam, card.tol or 0, card.sensitivity.value))
+    needed, ball, vectors = 2 * C, C < mpmath.inf, {"||w||": w, "||estimate||": estimate}
+    if not ball and mu > 0:
         needed = 2 * G / mu
     elif lam + mu > 0 and all(map(mpmath.isfinite, (M, L, mu, G))):
         step = 2 * C * (M * C + abs(lam)) + G + tol * (2 * L * C + G)
         needed = min(needed, step / (lam + mu))
-    return at_most("Delta", needed, card.sensitivity.value, note="from the card's constants")
-
-
-def _ball(card, w: np.ndarray | None, estimate: np.ndarray) -> Iterator[Line]:
-    """Where there is a ball: what lies in it, and whether Delta is below its diameter."""
-    if card.C == math.inf:
-        return  # a norm's rounding of one ulp is within SLACK
-    for name, vector in {"||w||": w, "||estimate||": estimate}.items():
-        if vector is not None:
-            yield at_most(name, by_hand.norm(vector), card.C)
-    below = mpf(card.sensitivity.value) < 2 * mpf(card.C)
-    yield equal("below 2C", str(card.public()["below 2C"]), str(below), needed=False)
-
-
-def _doing_nothing(card, n: int, n_u: int) -> Line:
-    """(2 n_u g/n + 2G)/mu, Delta more along a sequence, 2C at most: what `useful` compares with."""
-    named = card.constants.named()
-    mu, g, G = (mpf(named[name].value) for name in ("lam_min", "sample_gradient", "G"))
-    stable = (2 * n_u * g / n + 2 * G) / mu if mu > 0 else mpf("inf")
-    drifts = (0, card.sensitivity.value) if math.isfinite(card.C) else (0,)
-    either, said = [min(2 * mpf(card.C), stable + drift) for drift in drifts], card.doing_nothing
-    right = [q for q in either if q == said or abs(q - said) <= SLACK * q]
-    verdict, found = CONFIRMED if right else REFUTED, float((right or either)[0])
-    return Line("doing nothing", said, found, verdict, None, "sets `useful`", False)
-
-
-# ---- noise --------------------------------------------------------------------------------------
+    lines = [at_most("Delta", needed, Delta, note="from the card's constants")]
+    if ball:  # a norm's rounding of one ulp is within SLACK
+        lines += [at_most(k, by_hand.norm(v), C) for k, v in vectors.items() if v is not None]
+        said, below = card.public()["below 2C"], Delta < 2 * C
+        lines += [Line("below 2C", str(said), str(below), said == below)]
+    share, said = 1 - mpf(len(kept)) / len(every), card.doing_nothing
+    stable = (2 * share * g + 2 * G) / mu if mu > 0 else mpmath.inf
+    either = [float(min(2 * C, stable + drift)) for drift in (0, Delta if ball else 0)]
+    right = [q for q in either if math.isclose(q, said, rel_tol=SLACK)]
+    lines += [Line("doing nothing", said, (right or either)[0], bool(right), "sets `useful`")]
+    found, note = profile(Delta / card.sigma / (1 + SLACK), mpf(card.epsilon)), "Gaussian profile"
+    return [*lines, at_most("delta", found, card.delta, 0, note, slack=0)]  # sigma has the slack
 
 
 def profile(mu: mpf, epsilon: mpf) -> mpf:
     """Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - epsilon/mu).
 
-    The two nearly cancel where mu is small, so the digits are doubled until DIGITS are left.
+    The two nearly cancel where mu is small: of 700 digits a share of mu^2 or more is left.
     """
-    with mpmath.workdps(2 * mpmath.mp.dps):
-        kept = mpmath.ncdf(mu / 2 - epsilon / mu)
-        found = kept - mpmath.exp(epsilon) * mpmath.ncdf(-mu / 2 - epsilon / mu)
-        if found > kept * mpf(10) ** (DIGITS - mpmath.mp.dps):
-            return found
-        return profile(mu, epsilon)
-
-
-def _budget(card) -> Line:
-    """delta at (Delta, sigma, epsilon), judged by how far sigma is from the one that is needed.
-
-    With mu = Delta/sigma the profile has the derivative phi(mu/2 - epsilon/mu) in mu, so near the
-    limit sigma has the share (delta - profile)/(mu phi) to spare.
-    """
-    Delta, sigma = mpf(card.sensitivity.value), mpf(card.sigma)
-    epsilon, delta, mu = mpf(card.epsilon), mpf(card.delta), Delta / sigma
-    if not (0 < mu < mpmath.inf and 0 <= epsilon < mpmath.inf):
-        return uncovered("delta", card.delta, "Delta, sigma and epsilon must be finite and > 0")
-    found = profile(mu, epsilon)
-    spare = (delta - found) / (mu * mpmath.npdf(mu / 2 - epsilon / mu))
-    verdict = CONFIRMED if spare >= -SLACK else REFUTED
-    note = "the Gaussian profile at (Delta, sigma, epsilon); room is what sigma has to spare"
-    return Line("delta", float(delta), float(found), verdict, float(spare), note)
+    with mpmath.workdps(700):
+        return ncdf(mu / 2 - epsilon / mu) - mpmath.exp(epsilon) * ncdf(-mu / 2 - epsilon / mu)
 
 
 def noise_size(card, noise: np.ndarray) -> Line:
@@ -244,26 +259,7 @@ def noise_size(card, noise: np.ndarray) -> Line:
 
     For z = ||noise||^2/(p sigma^2), P(further from 1 on its side) <= (z e^(1-z))^(p/2) (Chernoff).
     """
-    p, found = len(noise), by_hand.norm(noise) / math.sqrt(len(noise))
-    z = (mpf(found) / mpf(card.sigma)) ** 2
-    unlikely = p * (z - 1 - mpmath.log(z)) / 2 if z > 0 else mpmath.inf
-    room = 1 + unlikely / mpmath.log(CHANCE)
-    verdict = CONFIRMED if room >= 0 else REFUTED
-    note = f"root mean square of release - estimate; honest noise fails with {2 * CHANCE:g}"
-    return Line("size of the noise", card.sigma, found, verdict, float(room), note)
-
-
-def _unseen(card) -> Iterator[Line]:
-    """What no release shows, by any means."""
-    why = "one draw cannot show that it is Gaussian and that nobody knows it"
-    yield uncovered("origin of the noise", card.noise, why, False)
-    limit = f"||w|| <= {card.C:g}" if math.isfinite(card.C) else "gradient <= G"
-    why = "whether training without the forgotten samples would have kept to it"
-    yield uncovered("the other world", limit, why, False)
-
-
-def _vector(F, w) -> np.ndarray | None:
-    if w is None:
-        return None
-    require(w.shape == (F.p,), f"A vector has shape {tuple(w.shape)}; F's have ({F.p},).")
-    return w.detach().cpu().double().numpy()
+    size = by_hand.norm(noise) / math.sqrt(len(noise))
+    z = (size / card.sigma) ** 2
+    likely = len(noise) * (z - 1 - math.log(z or 1e-300)) / 2 <= -math.log(CHANCE)
+    return Line("size of the noise", card.sigma, size, likely, "root mean square, to chance")
