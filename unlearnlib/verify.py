@@ -113,7 +113,7 @@ def verify(F, w, forget, release) -> Verification:
     lab/convex_network.py, in float64; of any other model only what the ball, the noise and the
     arithmetic say. Costs a forward and a backward pass over all samples for each of two gradients,
     on one core 1 s for softmax regression on 60,000 images and 8 s for 490 neurons, and memory for
-    CHUNK samples beside the data.
+    a copy of the inputs in float64.
 
     `confirmed` means: if the noise is Gaussian and secret, and training without the forgotten
     samples keeps to the same G (or ball), the release is (epsilon, delta)-certified, up to SLACK.
@@ -262,4 +262,4 @@ def noise_size(card, noise: np.ndarray) -> Line:
     size = by_hand.norm(noise) / math.sqrt(len(noise))
     z = (size / card.sigma) ** 2
     likely = len(noise) * (z - 1 - math.log(z or 1e-300)) / 2 <= -math.log(CHANCE)
-    return Line("size of the noise", card.sigma, size, likely, "root mean square, to chance")
+    return Line("size of the noise", card.sigma, size, likely, "honest noise fails with 2e-9")
