@@ -268,6 +268,8 @@ def test_a_release_is_proved_and_within_delta_of_retraining(problem):
     assert problem.reach * card.sigma == pytest.approx(0.1, rel=1e-6)
     assert distance(release.estimate, problem.trained(G, without=GONE).w) <= 2 * G / problem.mu
     assert distance(release.w, release.estimate) > 0
+    second = ul.verify(problem.F, w, GONE, release)
+    assert second.confirmed, second
 
 
 def test_the_card_says_what_is_proved_and_what_is_chosen(problem):
@@ -300,10 +302,13 @@ def test_every_request_of_a_queue_is_proved(problem):
     G, gone = problem.gradient_for(1.0), []
     queue = problem.queue(problem.trained(G).w, G, epsilon=1.0)
     for rows in ([0, 1], [59], GONE):
+        now, now_rows, before = problem.F.only(queue.kept), queue.kept, queue.w
         release, gone = queue.forget(rows), gone + rows
         exact = minimiser(problem, [i for i in range(60) if i not in gone])
         assert release.certificate.holds == "proved"
         assert distance(release.estimate, exact) <= G / problem.mu
+        second = ul.verify(now, before, torch.searchsorted(now_rows, torch.tensor(rows)), release)
+        assert second.confirmed, second
     assert queue.budget(1e-5).each == pytest.approx([1.0] * 3)
 
 

@@ -26,41 +26,35 @@ REACH = "norm of the estimate before projection"
 LEFT = "||grad F_r(estimate)||"
 
 
-def measurements(
-    F_r: Objective, F_u: Objective, w: Tensor, b: Tensor, lam: float, solution: Solution
-) -> Known:
-    """What a request shows of the objective at w: x solves (H_r + lam I) x = b = grad F_r(w).
-
-    Costs one Hessian product on the retained samples, for the residual, whatever the solver says
-    of its own, and a gradient of the forgotten ones.
-    """
-    n, x = F_r.n + F_u.n, solution.x
-    image = F_r.hvp(w, x) + lam * x
-    whole, size = (F_r.n * b + F_u.n * F_u.gradient(w)) / n, float(b.norm())
-    left = float((image - b).norm())
-    found = {
+def measurements(F_r: Objective, F_u: Objective, w: Tensor, b: Tensor, solution: Solution) -> Known:
+    """What a request shows of the objective at w, where b = grad F_r(w)."""
+    n = F_r.n + F_u.n
+    return {
         "samples forgotten": F_u.n,
-        GRADIENT: float(whole.norm()),
-        RETAINED_GRADIENT: size,
-        RESIDUAL: left / size if size else math.inf if left else 0.0,
+        GRADIENT: float(((F_r.n * b + F_u.n * F_u.gradient(w)) / n).norm()),
+        RETAINED_GRADIENT: float(b.norm()),
         "residual that the solver reports": solution.residual,
         "residual that it measured on": solution.residual_on,
-        LENGTH: float(x.norm()),
+        LENGTH: float(solution.x.norm()),
     }
-    if x.any():
-        found[CURVATURE] = float(image @ x / (x @ x))
-    return found
 
 
-def at_the_estimate(F_r: Objective, unprojected: Tensor, estimate: Tensor) -> dict[str, float]:
-    """What the estimate shows of the retrained model, which is within the bound of it.
+def of_the_solution(
+    F_r: Objective, w: Tensor, b: Tensor, lam: float, x: Tensor, estimate: Tensor
+) -> Known:
+    """What x, which should solve (H_r + lam I) x = b, and the estimate show on retained samples.
 
-    Costs one gradient on the retained samples.
+    Costs one Hessian product, for the residual, whatever the solver says of its own, and one
+    gradient, at the estimate.
     """
-    return {
-        REACH: float(torch.linalg.vector_norm(unprojected, dtype=torch.float64)),
+    image, size = F_r.hvp(w, x) + lam * x, float(b.norm())
+    left = float((image - b).norm())
+    found = {
+        RESIDUAL: left / size if size else math.inf if left else 0.0,
+        REACH: float(torch.linalg.vector_norm(w - x, dtype=torch.float64)),
         LEFT: float(F_r.gradient(estimate).norm()),
     }
+    return found | ({CURVATURE: float(image @ x / (x @ x))} if x.any() else {})
 
 
 def weakened(behind: dict[str, Constant]) -> tuple[str, ...]:

@@ -128,11 +128,10 @@ def unlearn(
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
-    found: Known = {"samples forgotten": F_u.n}
+    found = evidence.measurements(F_r, F_u, w, b, solution)
     holds, reasons = target.holds, ()
     if target.source != THE_BALL:
-        found |= evidence.measurements(F_r, F_u, w, b, lam, solution)
-        found |= evidence.at_the_estimate(F_r, w - solution.x, estimate)
+        found |= evidence.of_the_solution(F_r, w, b, lam, solution.x, estimate)
         refuted = evidence.refuted(found, F.dtype, target, C, lam, tol, constants, stationary)
         trusted = (NOT_MEASURED,) if whole is not None else ()
         holds = VOID if refuted else CONDITIONAL if trusted else holds

@@ -19,6 +19,7 @@ from ..noise import gaussian_sigma, with_noise
 from ..objective import Objective
 from ..planner import plan
 from ..progress import bar
+from ..verify import verify
 from .auditing import guessed
 from .data import Images
 from .experiments import Experiment, generator, seed_of
@@ -75,6 +76,7 @@ def forget_sets(problem: Problem, sizes: Sequence[int], seed: int) -> list[dict]
         card = release.certificate
         rows.append({
             "model": problem.name, "seed": seed, "n_u": size, "holds": card.holds,
+            "verified": verify(problem.F, w, forget, release).confirmed,
             "Delta": card.sensitivity.value, "nothing": card.doing_nothing,
             "error": distance(release.estimate, again.w), "moved": distance(w, again.w),
             "seconds": release.seconds, "retrain": again.seconds,
@@ -96,10 +98,14 @@ def sequence(problem: Problem, requests: int, each: int, seed: int) -> list[dict
     queue = problem.queue(w, G, sigma=sigma, seed=seed_of("noise", seed))
     rows = []
     for k, rows_asked in enumerate(bar(order[: requests * each].split(each), "sequence"), 1):
+        now, before = problem.F.only(queue.kept), queue.w
+        asked = torch.searchsorted(queue.kept, rows_asked)
         release = queue.forget(rows_asked)
         rows.append({
             "model": problem.name, "seed": seed, "request": k, "seconds": release.seconds,
-            "holds": release.certificate.holds, "test": accuracy(problem.F_test, release.w),
+            "holds": release.certificate.holds,
+            "verified": verify(now, before, asked, release).confirmed,
+            "test": accuracy(problem.F_test, release.w),
             "gradient": release.certificate.measurements[RETAINED_GRADIENT],
         })  # fmt: skip
     budget = queue.budget(DELTA)
@@ -139,5 +145,6 @@ def audited(
         "model": problem.name, "seed": seed, "sigma": card.sigma, "claimed": epsilon,
         "outcome": said, "realised": audit.realised_epsilon(away, card.sigma, DELTA),
         "audited": found.bound, "ceiling": found.ceiling, "distance": away, "holds": card.holds,
+        "verified": verify(F, w, forget, release).confirmed,
         "before": before.bound, "right before": before.counts["right"], **found.counts,
     }  # fmt: skip

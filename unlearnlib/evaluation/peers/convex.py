@@ -104,18 +104,19 @@ def short_inputs(F: Objective) -> Tensor:
 
 def inputs(F: Objective) -> Tensor:
     """X (n, d), if F is softmax regression without bias on inputs ||x|| <= 1; else InputError."""
-    X, few = short_inputs(F), F.batch(slice(0, min(4, F.n)))[0]
+    few = F.batch(slice(0, min(4, F.n)))[0]
+    X = few.flatten(1)
     w = torch.linspace(-1, 1, F.p, dtype=F.dtype, device=F.device)
     linear = F.loss is cross_entropy and F.p % X.shape[1] == 0
     if linear:
-        outputs, by_hand = F.outputs(w, few), X[:4] @ w.view(-1, X.shape[1]).T
+        outputs, by_hand = F.outputs(w, few), X @ w.view(-1, X.shape[1]).T
         linear = outputs.shape == by_hand.shape and torch.allclose(outputs, by_hand)
     require(
         linear,
         "This method is written for softmax regression: cross-entropy on one linear layer without "
         "bias. Append a constant feature to the inputs in its place.",
     )
-    return X
+    return short_inputs(F)
 
 
 def hessian(F: Objective, w: Tensor) -> Tensor:
