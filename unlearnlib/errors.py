@@ -1,5 +1,6 @@
 """What can go wrong, by name. Every message gives the value, the limit and the remedy."""
 
+import math
 from numbers import Integral
 
 
@@ -51,6 +52,12 @@ def require_at_least(least: float, /, **values: float) -> None:
     """Refuse a named number below `least`, or NaN; infinity passes."""
     for name, value in values.items():
         require(value >= least, f"{name} is {value}; give a number of at least {least:g}.")
+
+
+def require_positive(**values: float) -> None:
+    """Refuse a named number that is not above 0, or is infinite or NaN."""
+    for name, value in values.items():
+        require(0 < value < math.inf, f"{name} is {value}; it must be > 0 and finite.")
 
 
 def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -26,7 +26,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from .errors import require, require_choice
+from .errors import require, require_at_least, require_choice, require_positive
 
 # dp-accounting's default tolerance is absolute, and coarse where sigma is tiny: at an epsilon in
 # the millions, where loose bounds live. This one leaves the root finder's relative tolerance.
@@ -50,9 +50,8 @@ def gaussian_delta(sensitivity: float, sigma: float, epsilon: float) -> float:
     and in which nothing cancels: right to 1e-12 of itself for any epsilon >= 0. In s = ln t the
     logarithm of the integrand is concave, so its mass lies between two roots.
     """
-    _check_scale(sensitivity, "sensitivity")
-    _check_scale(sigma, "sigma")
-    require(epsilon >= 0, f"epsilon is {epsilon}; it must be >= 0.")
+    require_positive(sensitivity=sensitivity, sigma=sigma)
+    require_at_least(0, epsilon=epsilon)
     end = math.log(sensitivity) - math.log(sigma)
 
     def log_integrand(s):
@@ -89,7 +88,7 @@ def gaussian_sigma(
     sensitivity: float, epsilon: float, delta: float, mechanism: str = "analytic"
 ) -> float:
     """The sigma that makes two means at this distance (epsilon, delta)-indistinguishable."""
-    _check_scale(sensitivity, "sensitivity")
+    require_positive(sensitivity=sensitivity)
     check_budget(epsilon, delta)
     _check_mechanism(mechanism, epsilon)
     if mechanism == "analytic":
@@ -103,8 +102,7 @@ def gaussian_epsilon(
     sensitivity: float, sigma: float, delta: float, mechanism: str = "analytic"
 ) -> float:
     """The epsilon that noise of this sigma buys at this delta."""
-    _check_scale(sensitivity, "sensitivity")
-    _check_scale(sigma, "sigma")
+    require_positive(sensitivity=sensitivity, sigma=sigma)
     check_delta(delta)
     if mechanism == "analytic":
         with np.errstate(divide="ignore"):
@@ -120,14 +118,12 @@ def compose_epsilon(sensitivities: Sequence[float], sigmas: Sequence[float], del
 
     Exact for Gaussians: k of them are as one with mu^2 = sum (sensitivity_i / sigma_i)^2.
     """
-    require(
-        len(sensitivities) == len(sigmas) > 0,
-        f"{len(sensitivities)} sensitivities for {len(sigmas)} sigmas; give as many, at least one.",
-    )
-    for sensitivity, sigma in zip(sensitivities, sigmas, strict=True):
-        _check_scale(sensitivity, "sensitivity")
-        _check_scale(sigma, "sigma")
-    mu = math.hypot(*(s / sigma for s, sigma in zip(sensitivities, sigmas, strict=True)))
+    k, n = len(sensitivities), len(sigmas)
+    require(k == n > 0, f"{k} sensitivities for {n} sigmas; give as many, at least one.")
+    pairs = [*zip(sensitivities, sigmas, strict=True)]
+    for sensitivity, sigma in pairs:
+        require_positive(sensitivity=sensitivity, sigma=sigma)
+    mu = math.hypot(*(sensitivity / sigma for sensitivity, sigma in pairs))
     return gaussian_epsilon(mu, 1.0, delta)
 
 
@@ -147,7 +143,7 @@ def sample_noise(like: Tensor, sigma: float, seed: int | None = None) -> Tensor:
     From Philox and a seed, or 128 bits of the operating system's entropy. For experiments and for
     noise that is not the last step; what is to be published goes through `published`.
     """
-    require(sigma >= 0, f"sigma is {sigma}; it must be >= 0.")
+    require_at_least(0, sigma=sigma)
     require(seed is None or seed >= 0, f"seed is {seed}; give an integer >= 0, or None.")
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     noise = sigma * generator.standard_normal(tuple(like.shape))
@@ -201,10 +197,7 @@ def with_rounding(sensitivity: float) -> float:
 
 def check_budget(epsilon: float, delta: float) -> None:
     """Refuse an (epsilon, delta) that is not one."""
-    require(
-        0 < epsilon < math.inf,
-        f"epsilon is {epsilon}; it must be > 0 and finite (an infinite one takes no noise).",
-    )
+    require_positive(epsilon=epsilon)
     check_delta(delta)
 
 
@@ -215,10 +208,10 @@ def check_delta(delta: float) -> None:
 
 def _rounded_up(value: float, enough: Callable[[float], bool]) -> float:
     """The value, or the first above it that is enough: by 2^-52 of it, by twice that, and so on."""
-    more = 2.0**-53
-    while not enough(value if more < 2.0**-52 else value * (1 + more)):
-        more *= 2
-    return value if more < 2.0**-52 else value * (1 + more)
+    more, raised = 2.0**-52, value
+    while not enough(raised):
+        raised, more = value * (1 + more), 2 * more
+    return raised
 
 
 def _classical_factor(delta: float) -> float:
@@ -227,12 +220,5 @@ def _classical_factor(delta: float) -> float:
 
 def _check_mechanism(mechanism: str, epsilon: float) -> None:
     require_choice("mechanism", mechanism, MECHANISMS)
-    require(
-        mechanism != "classical" or epsilon <= 1,
-        f"The classical mechanism is proved for epsilon <= 1 and this one is {epsilon:g}; use "
-        "mechanism='analytic', which is exact for every epsilon.",
-    )
-
-
-def _check_scale(value: float, name: str) -> None:
-    require(0 < value < math.inf, f"{name} is {value}; it must be a finite number > 0.")
+    message = f"'classical' is proved for epsilon <= 1 and this one is {epsilon:g}; use 'analytic'."
+    require(mechanism != "classical" or epsilon <= 1, message)
