@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .errors import require, require_at_least, require_counts
+from .errors import require, require_at_least, require_counts, require_positive
 
 
 def trivial_bound(C: float) -> float:
@@ -107,11 +107,8 @@ def lissa_steps(B: float, lam: float, lam_min: float) -> int:
     """
     _check_damping(lam, lam_min)
     least = lam + lam_min
-    require(
-        0 < least <= B < math.inf,
-        f"B = {B:g} and lam + lam_min = {least:g}; B bounds a norm that is at least as large, "
-        "so give a finite number no smaller (and a known lam_min).",
-    )
+    message = f"B = {B:g}; give a finite one >= lam + lam_min = {least:g}, and a known lam_min."
+    require(0 < least <= B < math.inf, message)
     kappa = B / least
     return max(1, math.ceil(kappa * max(2 * math.log(4 * kappa), math.log(16 / least))))
 
@@ -122,7 +119,7 @@ def lissa_filter(eigenvalue: ArrayLike, scale: float, steps: int) -> np.ndarray:
     Tends to 1/a for 0 < a < 2 scale and is (steps+1)/scale at a = 0: a finite run acts like extra
     damping of scale/(steps+1). Any shape.
     """
-    require(0 < scale < math.inf, f"scale is {scale}; it must be a finite number > 0.")
+    require_positive(scale=scale)
     require_counts(0, steps=steps)
     a = np.asarray(eigenvalue, dtype=float)
     small = np.abs(a) < 0.5 * scale
@@ -165,7 +162,7 @@ def stability_bound(n: int, n_u: int, sample_gradient: float, mu: float, G: floa
     require_counts(0, n=n, n_u=n_u)
     require(n_u < n, f"n_u is {n_u} of n = {n} samples; at least one must be retained.")
     require_at_least(0, sample_gradient=sample_gradient, G=G)
-    _check_mu(mu)
+    require_positive(mu=mu)
     return (2 * n_u * sample_gradient / n + 2 * G) / mu
 
 
@@ -176,19 +173,13 @@ def strong_convexity_bound(gradient: float, mu: float, G: float = 0.0) -> float:
     estimate was found nor what was forgotten.
     """
     require_at_least(0, gradient=gradient, G=G)
-    _check_mu(mu)
+    require_positive(mu=mu)
     return (gradient + G) / mu
-
-
-def _check_mu(mu: float) -> None:
-    require(0 < mu < math.inf, f"mu is {mu:g}; the bound needs strong convexity, a finite mu > 0.")
 
 
 def _check_damping(lam: float, lam_min: float) -> None:
     require(math.isfinite(lam), f"lam is {lam}; give a finite number.")
     require(lam_min < math.inf, f"lam_min is {lam_min}; give a finite number, or -math.inf.")
-    require(
-        lam_min == -math.inf or lam + lam_min > 0,
-        f"lam = {lam:g} does not lift lam_min = {lam_min:g} above zero: H + lam I may be singular "
-        f"or indefinite. Take lam > {-lam_min:g}.",
-    )
+    lifts = lam_min == -math.inf or lam + lam_min > 0
+    need = f"take lam > {-lam_min:g}."
+    require(lifts, f"lam = {lam:g} does not lift lam_min = {lam_min:g} above zero: {need}")

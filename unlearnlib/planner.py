@@ -40,9 +40,8 @@ def plan(
     require_choice("seen", seen, SEEN)
     together = math.sqrt(requests) if seen == "all" else 1.0
     sigma = gaussian_sigma(together * sensitivity, epsilon, delta)
-    history = [
-        compose_epsilon([sensitivity] * k, [sigma] * k, delta) for k in range(1, requests + 1)
-    ]
+    so_far = range(1, requests + 1)
+    history = [compose_epsilon([sensitivity] * k, [sigma] * k, delta) for k in so_far]
     return Plan(sigma, delta, gaussian_epsilon(sensitivity, sigma, delta), history)
 
 
