@@ -17,22 +17,15 @@ WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule", "Scrip
 
 def vector(w: Tensor, p: int, dtype: torch.dtype, name: str) -> None:
     """Refuse a w that is not finite, (p,) or (k, p), of this dtype."""
-    require(
-        isinstance(w, Tensor) and w.dim() in (1, 2) and w.shape[-1] == p,
-        f"{name} has shape {tuple(getattr(w, 'shape', ()))}; this model has {p} parameters, so "
-        f"give a tensor of shape ({p},), as F.initial() does.",
-    )
-    require(
-        w.dtype == dtype,
-        f"{name} is {w.dtype} and the objective {dtype}; "
-        f"convert it with {name}.to({dtype}) or the objective with F.to({w.dtype}).",
-    )
+    shape = tuple(getattr(w, "shape", ()))
+    fits = isinstance(w, Tensor) and len(shape) in (1, 2) and shape[-1] == p
+    wanted = f"this model has {p} parameters, so give a tensor of shape ({p},)."
+    require(fits, f"{name} has shape {shape}; {wanted}")
+    remedy = f"convert it with {name}.to({dtype}) or the objective with F.to({w.dtype})."
+    require(w.dtype == dtype, f"{name} is {w.dtype} and the objective {dtype}; {remedy}")
     bad = int((~torch.isfinite(w)).sum())
-    require(
-        bad == 0,
-        f"{name} holds {bad} NaN or infinite numbers out of {w.numel()}; all must be finite. "
-        "Training probably diverged: lower its rate.",
-    )
+    remedy = "training probably diverged: lower its rate."
+    require(bad == 0, f"{name} holds {bad} NaN or infinite numbers out of {w.numel()}; {remedy}")
 
 
 def radius(C: float) -> None:
@@ -55,9 +48,7 @@ def finite(z: Tensor, name: str) -> None:
     """Refuse samples that hold NaN or infinity."""
     bad = ~torch.cat([part.reshape(len(part), -1).isfinite().all(1) for part in z.split(2**14)])
     where = f"{int(bad.sum())} of {len(z)} samples, the first at index {int(bad.int().argmax())}"
-    require(
-        not bad.any(), f"{name} holds NaN or infinity in {where}; mend or remove these samples."
-    )
+    require(not bad.any(), f"{name} holds NaN or infinity in {where}; mend or remove them.")
 
 
 def samples(rows: Indices, n: int) -> Tensor:
@@ -69,55 +60,40 @@ def samples(rows: Indices, n: int) -> Tensor:
         rows = sorted(rows) if isinstance(rows, Set) else list(rows)
     rows = tensor(rows, "The set of samples").reshape(-1).cpu()
     require(len(rows) > 0, "The set of samples is empty; name at least one of the trained set.")
-    require(
-        not rows.dtype.is_floating_point and rows.dtype != torch.bool,
-        f"Indices are {rows.dtype}; give integers (for a mask, mask.nonzero().squeeze(1)).",
-    )
+    whole = not rows.dtype.is_floating_point and rows.dtype != torch.bool
+    remedy = "give integers (for a mask, mask.nonzero().squeeze(1))."
+    require(whole, f"Indices are {rows.dtype}; {remedy}")
     rows = rows.long()
-    require(
-        0 <= int(rows.min()) and int(rows.max()) < n,
-        f"Index {_outlier(rows)} is outside the trained set of {n} samples; "
-        f"indices go from 0 to {n - 1}.",
-    )
+    worst, limits = _outlier(rows), f"{n} samples; indices go from 0 to {n - 1}."
+    require(0 <= worst < n, f"Index {worst} is outside the trained set of {limits}")
     found, times = rows.unique(return_counts=True)
     twice = found[times > 1].tolist()
-    require(
-        not twice,
-        f"Named more than once: {twice[:5]}; name each sample once (indices.unique() does).",
-    )
+    require(not twice, f"Named more than once: {twice[:5]}; indices.unique() names each once.")
     return rows
 
 
 def labels(y: Tensor, classes: int) -> None:
     """Refuse labels that are not n integers from 0 to classes - 1."""
-    require(
-        not y.is_floating_point() and y.dim() == 1,
-        f"Labels are {y.dtype} of shape {tuple(y.shape)}; cross-entropy needs n integers, such as "
-        "y.long().flatten().",
-    )
-    require(
-        0 <= int(y.min()) and int(y.max()) < classes,
-        f"Label {_outlier(y)} is out of range for a model with {classes} outputs; "
-        f"labels go from 0 to {classes - 1}.",
-    )
+    integers = not y.is_floating_point() and y.dim() == 1
+    remedy = "cross-entropy needs n integers, such as y.long().flatten()."
+    require(integers, f"Labels are {y.dtype} of shape {tuple(y.shape)}; {remedy}")
+    worst, limits = _outlier(y), f"{classes} outputs; labels go from 0 to {classes - 1}."
+    require(0 <= worst < classes, f"Label {worst} is out of range for a model with {limits}")
 
 
 def model(net: nn.Module) -> None:
     """Refuse a model that cannot be read as a function of one real vector of weights."""
     wrapped = [kind.__name__ for kind in type(net).__mro__ if kind.__name__ in WRAPPERS]
-    require(
-        isinstance(net, nn.Module) and not wrapped,
-        f"The model is of type {(wrapped or [type(net).__name__])[0]}; give the torch.nn.Module "
-        "itself: that of DataParallel is model.module, of torch.compile model._orig_mod.",
-    )
+    kind, plain = (wrapped or [type(net).__name__])[0], isinstance(net, nn.Module) and not wrapped
+    remedy = "give the torch.nn.Module itself: a wrapper's is model.module or model._orig_mod."
+    require(plain, f"The model is of type {kind}; {remedy}")
     weights = dict(net.named_parameters())
     for name, q in weights.items():
         lazy = isinstance(q, UninitializedTensorMixin)
-        require(
-            not lazy and q.is_floating_point() and not q.is_meta,
-            f"Parameter '{name}' is {type(q).__name__} of {q.dtype} on {q.device}; give real "
-            "weights that hold numbers. A lazy layer has some once it was called on a batch.",
-        )
+        kind = f"{type(q).__name__} of {q.dtype} on {q.device}"
+        remedy = "give real weights that hold numbers; a lazy layer must be called on a batch once."
+        real = not lazy and q.is_floating_point() and not q.is_meta
+        require(real, f"Parameter '{name}' is {kind}; {remedy}")
     kinds = sorted({f"{q.dtype} on {q.device}" for q in weights.values()})
     require(
         len(kinds) <= 1, f"Parameters are {kinds}; give them one dtype and device, by model.to."
@@ -155,25 +131,17 @@ def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     try:
         together, again, apart = outputs(x), outputs(x), [outputs(part) for part in x.split(1)]
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as problem:
-        raise InputError(
-            f"The model cannot take inputs of shape {tuple(x.shape[1:])} in {x.dtype}: {problem}. "
-            "Give it the shape and type that it was built for, such as images in x.float()."
-        ) from problem
-    require(
-        isinstance(together, Tensor) and len(together) == len(x),
-        f"The model returns a {type(together).__name__}; it must return one tensor with a row for "
-        "each sample: wrap it in a module whose forward picks the outputs.",
-    )
-    require(
-        _alike(together, again, 8),
-        "The model's outputs differ from one call to the next, so that F would have no Hessian: "
-        "take what is random out of forward.",
-    )
-    require(
-        _alike(together, torch.cat(apart), 8),
-        "The model's outputs on a sample depend on the other samples of its batch, so F would "
-        "depend on pass_size. Give BatchNorm its running statistics, or build with norm='group'.",
-    )
+        given = f"inputs of shape {tuple(x.shape[1:])} in {x.dtype}"
+        remedy = "Give it the shape and type that it was built for, such as x.float()."
+        raise InputError(f"The model cannot take {given}: {problem}. {remedy}") from problem
+    rows, kind = isinstance(together, Tensor) and len(together) == len(x), type(together).__name__
+    require(rows, f"The model returns a {kind}; it must return one tensor, a row for each sample.")
+    remedy = "take what is random out of forward."
+    same = _alike(together, again, 8)
+    require(same, f"The model's outputs differ from one call to the next: {remedy}")
+    remedy = "give BatchNorm its running statistics, or build with norm='group'."
+    alone = _alike(together, torch.cat(apart), 8)
+    require(alone, f"The outputs on a sample depend on the other samples of its batch: {remedy}")
     return together
 
 
@@ -183,17 +151,14 @@ def loss_by_sample(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y:
     try:
         together, apart = loss(outputs, y), [*map(loss, outputs.split(1), y.split(1))]
     except (RuntimeError, IndexError, TypeError, AttributeError) as problem:
-        raise InputError(
-            f"The loss cannot take outputs of shape {tuple(outputs.shape)} and targets of shape "
-            f"{tuple(y.shape)} in {y.dtype}: {problem}. Give y the shape and type that it asks for."
-        ) from problem
+        given = f"outputs of shape {tuple(outputs.shape)} and y of {tuple(y.shape)} in {y.dtype}"
+        remedy = "Give y the shape and type that it asks for."
+        raise InputError(f"The loss cannot take {given}: {problem}. {remedy}") from problem
     mean = torch.stack(apart).mean(0)
-    require(
-        together.dim() == 0 and _alike(together, mean, 0.1),
-        f"The loss returns {together.tolist()} for samples whose losses alone have the mean "
-        f"{mean.tolist()}; it must return the mean over the batch, one number, in which every "
-        "sample counts alike: no sum, no class weights, no ignored labels, no root.",
-    )
+    found = f"{together.tolist()} where single samples' losses have the mean {mean.tolist()}"
+    remedy = "one number: no sum, no class weights, no ignored labels, no root."
+    holds = together.dim() == 0 and _alike(together, mean, 0.1)
+    require(holds, f"The loss returns {found}; it must return the mean over the batch, {remedy}")
 
 
 def _alike(a: Tensor, b: Tensor, times: float) -> bool:
@@ -211,12 +176,9 @@ def derivatives() -> None:
 def dropout(model: nn.Module) -> None:
     """Refuse a model with a dropout layer that is switched on."""
     for name, layer in model.named_modules():
-        active = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p > 0
-        require(
-            not active,
-            f"Layer '{name}' is an active dropout (p = {getattr(layer, 'p', 0)}): the loss would "
-            "be random and have no Hessian. Set p = 0, or call model.eval() first.",
-        )
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training:
+            found = f"Layer '{name}' is an active dropout (p = {layer.p}), so the loss is random"
+            require(layer.p <= 0, f"{found}: set p = 0, or call model.eval() first.")
 
 
 def _outlier(integers: Tensor) -> int:
