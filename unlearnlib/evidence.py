@@ -73,45 +73,29 @@ def refuted(
 ) -> tuple[str, ...]:  # fmt: skip
     """The conditions of the bound that do not hold on the data, each with its remedy."""
     L, lam_min, G = constants.L.value, constants.lam_min.value, constants.G.value
-    mu = lam_min if constants.lam_min.provenance == "proved" else 0.0
+    Delta, bound, eps = target.value, target.bound, torch.finfo(dtype).eps
     whole, b, left, reach = (found[q] for q in (GRADIENT, RETAINED_GRADIENT, LEFT, REACH))
-    met, eps = found.get(CURVATURE, lam + lam_min), torch.finfo(dtype).eps
-    slack, bends = 1e3 * eps * abs(met), f"The update meets curvature {met - lam:.3g}"
+    met, residual = found.get(CURVATURE, lam + lam_min), found[RESIDUAL]
+    slack, mu = 1e3 * eps * abs(met), lam_min if constants.lam_min.provenance == "proved" else 0.0
     within = bounds.strong_convexity_bound(left, mu, G) if mu > 0 else 0.0
+    # what was seen: the remedy stands beside the condition
+    at_w, at_w_r = f"||grad F(w)|| = {whole:.3g}", f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G"
+    at_end = f"||grad F_r(estimate)|| = {left:.3g}"
+    bends = f"The update meets curvature {met - lam:.3g}"
+    ends = f"The update ends at norm {reach:.3g}, outside by more than {bound:.3g}, the bound"
+    steep = f"{at_end} exceeds G + L times the bound: retraining is not as stationary as claimed"
+    far = f"{at_end} proves a distance of {within:.3g} only, which exceeds Delta = {Delta:.3g}"
+    tiny = f"Delta = {Delta:.3g} is within rounding of {dtype}"
+    rough = f"The residual of {residual:.3g} on all retained samples exceeds tol = {tol:g}"
     conditions = [
-        (
-            stationary and not whole <= G,
-            f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G.",
-        ),
-        (
-            not b <= bounds.gradient_bound(C, L, G),
-            f"||grad F_r(w)|| = {b:.3g} exceeds 2LC + G: L = {L:g} is too small, claim more.",
-        ),
+        (stationary and not whole <= G, f"{at_w} exceeds G = {G:g}: train on, down to G."),
+        (not b <= bounds.gradient_bound(C, L, G), f"{at_w_r}: L = {L:g} is too small, claim more."),
         (met + slack < lam + lam_min, f"{bends}, below lam_min = {lam_min:g}: claim less."),
         (met - slack > lam + L, f"{bends}, above L = {L:g}: claim more."),
-        (
-            not reach <= C + target.bound,
-            f"The update ends at norm {reach:.3g}, outside by more than {target.bound:.3g}, the "
-            "bound: the ball holds the retrained model, claim a larger G.",
-        ),
-        (
-            not left <= G + L * target.bound,
-            f"||grad F_r(estimate)|| = {left:.3g} exceeds G + L times the bound: the "
-            "retrained model is not as stationary as claimed, claim a larger G.",
-        ),
-        (
-            not within <= target.value,
-            f"||grad F_r(estimate)|| = {left:.3g} proves a distance of {within:.3g} only, which "
-            f"exceeds Delta = {target.value:.3g}: use ul.unlearn_strongly_convex, which refines.",
-        ),
-        (
-            target.value < 2**10 * eps * C,
-            f"Delta = {target.value:.3g} is within rounding of {dtype}: use F.to(torch.float64).",
-        ),
-        (
-            not found[RESIDUAL] <= tol,
-            f"The solution has a residual of {found[RESIDUAL]:.3g} on all retained samples, not "
-            f"tol = {tol:g}: give the solver more steps and all samples, or set a larger tol.",
-        ),
+        (not reach <= C + bound, f"{ends}: the ball holds the retrained model, claim a larger G."),
+        (not left <= G + L * bound, f"{steep}, claim a larger G."),
+        (not within <= Delta, f"{far}: use ul.unlearn_strongly_convex, which refines."),
+        (Delta < 2**10 * eps * C, f"{tiny}: use F.to(torch.float64)."),
+        (not residual <= tol, f"{rough}: give the solver more steps and all samples, or more tol."),
     ]
     return tuple(message for contradicted, message in conditions if contradicted)

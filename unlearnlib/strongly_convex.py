@@ -131,11 +131,8 @@ class StronglyConvexUnlearner(SequentialUnlearner):
 def _check(F: Objective, w: Tensor) -> None:
     check_vector(F, w)
     check_precision(F)
-    require(
-        not batchnorm.layers(F.model),
-        "The model has BatchNorm: what is released is not what was trained, and no bound but a "
-        "ball's applies. Build it with norm='group', or use ul.unlearn.",
-    )
+    remedy = "build it with norm='group', or use ul.unlearn."
+    require(not batchnorm.layers(F.model), f"No bound but a ball's holds with BatchNorm: {remedy}")
 
 
 def _measurements(
@@ -163,24 +160,16 @@ def _refuted(found: Known, constants: Constants, Delta: float, estimate: Tensor)
     whole, left, apart = found[evidence.GRADIENT], found[evidence.LEFT], found[APART]
     moved, least, rounding = found[MOVED], found[LEAST], eps * float(estimate.norm())
     lost = mu * rounding + eps * found[evidence.RETAINED_GRADIENT]
+    within = bounds.strong_convexity_bound(left, mu, G)
+    at_end = f"||grad F_r(estimate)|| = {left:.3g} exceeds G = {G:g}"
+    far = f"Refining moved {moved:.3g}, too far for gradients {apart:.3g} apart at mu = {mu:g}"
+    bends = f"A direction has curvature {least:.3g}, below mu = {mu:g}"
+    tiny = f"Delta = {Delta:.3g} is below {rounding:.3g}, rounding of the estimate"
     conditions = [
         (not whole <= G, f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G."),
-        (
-            not bounds.strong_convexity_bound(left, mu, G) <= Delta,
-            f"||grad F_r(estimate)|| = {left:.3g} exceeds G = {G:g}: refine further, down to G.",
-        ),
-        (
-            mu * moved > apart + lost,
-            f"Refining moved {moved:.3g}, further than gradients that differ by {apart:.3g} allow "
-            f"at mu = {mu:g}: claim a smaller lam_min.",
-        ),
-        (
-            least < mu - eps * abs(least),
-            f"A direction has curvature {least:.3g}, below mu = {mu:g}: claim a smaller lam_min.",
-        ),
-        (
-            Delta < rounding,
-            f"Delta = {Delta:.3g} is below {rounding:.3g}, rounding of the estimate: claim more G.",
-        ),
+        (not within <= Delta, f"{at_end}: refine further, down to G."),
+        (mu * moved > apart + lost, f"{far}: claim a smaller lam_min."),
+        (least < mu - eps * abs(least), f"{bends}: claim a smaller lam_min."),
+        (Delta < rounding, f"{tiny}: claim more G."),
     ]
     return tuple(message for contradicted, message in conditions if contradicted)
