@@ -8,8 +8,6 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from . import bounds
-
 if TYPE_CHECKING:
     from .certificate import Certificate
 
@@ -26,37 +24,30 @@ def heading(card: Certificate) -> str:
 
 def verdict(card: Certificate) -> list[tuple[str, str, str]]:
     """(question, answer, why): the two fields and what was said about the noise."""
-    useful = "yes" if card.useful else "no"
-    ball = bounds.trivial_bound(card.C)
-    known = "doing nothing gives" if card.doing_nothing == ball else "the ball alone gives"
-    compared = f"Delta = {number(card.sensitivity.value)}"
-    if math.isfinite(ball):
-        compared += f"; {known} 2C = {number(ball)}"
-    else:
-        compared += "; what doing nothing gives is private, below"
+    Delta, ball = card.sensitivity.value, 2 * card.C
+    known = "doing nothing" if card.doing_nothing == ball else "the ball alone"
+    compared = f"{known} gives 2C = {number(ball)}"
+    if not math.isfinite(ball):
+        compared = "what doing nothing gives is private, below"
     return [
         ("holds", card.holds, f"rests on {card.sensitivity.source}"),
-        ("useful", useful, compared),
+        ("useful", "yes" if card.useful else "no", f"Delta = {number(Delta)}; {compared}"),
         ("noise", card.noise, f"N(0, sigma^2 I), sigma = {number(card.sigma)}"),
     ]
 
 
 def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
     """(name, value, provenance, note) of every number behind the certificate."""
-    s = card.sensitivity
+    s, in_a_ball = card.sensitivity, math.isfinite(card.C)
+    how = f"min(bound, 2C); bound {number(s.bound)}" if in_a_ball else "2G/mu, mu = lam_min"
     table = [
         ("epsilon", number(card.epsilon), "", "analytic Gaussian mechanism"),
         ("delta", number(card.delta), "chosen", ""),
+        ("Delta", number(s.value), s.holds, how),
     ]
-    if math.isfinite(card.C):
-        ball = f"||w|| <= C; 2C = {number(bounds.trivial_bound(card.C))}"
-        table += [
-            ("Delta", number(s.value), s.holds, f"min(bound, 2C); bound {number(s.bound)}"),
-            ("C", number(card.C), "chosen", ball),
-            ("lam", number(card.lam), "chosen", "damping"),
-        ]
-    else:
-        table.append(("Delta", number(s.value), s.holds, "2G/mu, mu = lam_min"))
+    if in_a_ball:
+        table.append(("C", number(card.C), "chosen", f"||w|| <= C; 2C = {number(2 * card.C)}"))
+        table.append(("lam", number(card.lam), "chosen", "damping"))
     for name, q in card.constants.named().items():
         if q.provenance == "measured":
             table.append((name, "private", q.provenance, q.note))
@@ -89,15 +80,13 @@ def number(value: float | str) -> str:
 
 def as_text(card: Certificate) -> str:
     """For a terminal."""
-    title = heading(card)
-    lines = [title, "=" * len(title)]
+    title, table = heading(card), rows(card)
+    lines, wide = [title, "=" * len(title)], max(len(name) for name, *_ in table)
     for question, answer, why in verdict(card):
         lines += _wrapped(f"{question:<8}{answer + ':':<13} ", why)
     for reason in card.reasons:
         lines += _wrapped(" " * 8 + "- ", reason)
     lines.append("")
-    table = rows(card)
-    wide = max(len(name) for name, *_ in table)
     for name, value, provenance, note in table:
         lines.append(f"  {name:<{wide}}  {value:>9}  {provenance:<12}{note}".rstrip())
     lines += ["", "private (functions of the data, not to be published)"]
@@ -108,17 +97,14 @@ def as_text(card: Certificate) -> str:
 def as_html(card: Certificate) -> str:
     """For a notebook."""
     lines = [_heading(heading(card))]
-    lines += [
-        _row(f"<b>{q}</b>", f"<b>{_e(answer)}</b>", _e(why)) for q, answer, why in verdict(card)
-    ]
+    lines += [_row(f"<b>{q}</b>", f"<b>{_e(a)}</b>", _e(why)) for q, a, why in verdict(card)]
     lines += [_row("", "", _e(reason)) for reason in card.reasons]
     lines += [_heading("what it rests on")]
     for name, value, provenance, note in rows(card):
         lines.append(_row(_e(name), _e(value), _e(f"{provenance}: {note}".strip(": "))))
     lines += [_heading("private: functions of the data, not to be published")]
     lines += [_row(_e(name), _e(value), "") for name, value in private_rows(card)]
-    colour = COLOURS[card.holds]
-    return f"<table style='border-left:6px solid {colour}'>{''.join(lines)}</table>"
+    return f"<table style='border-left:6px solid {COLOURS[card.holds]}'>{''.join(lines)}</table>"
 
 
 def _row(*cells: str) -> str:
