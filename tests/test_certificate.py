@@ -76,7 +76,7 @@ def test_a_plain_number_counts_as_assumed():
 @pytest.mark.parametrize("name", ["M", "L", "G", "sample_gradient"])
 @pytest.mark.parametrize("value", [-1.0, math.nan])
 def test_a_constant_that_bounds_nothing_is_refused(name, value):
-    with pytest.raises(InputError, match=f"{name} is {value}; .*>= 0"):
+    with pytest.raises(InputError, match=f"{name} is {value}; .*at least 0"):
         Constants(**{name: value})
 
 

@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 
 from . import bounds, card, checks
-from .errors import require
+from .errors import require, require_at_least
 from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma, with_rounding
 
 Known = dict[str, float | str]
@@ -90,13 +90,9 @@ class Constants:
             L = _constant(self.L)
             lowest = replace(L, value=-L.value, note=f"-L; {L.note}".rstrip("; "))
             object.__setattr__(self, "lam_min", lowest)
-        for name in self.named():
-            constant = _constant(getattr(self, name))
-            require(
-                constant.value >= (-math.inf if name == "lam_min" else 0),
-                f"{name} is {constant.value}; give a number"
-                + (", -inf if unknown." if name == "lam_min" else " >= 0, inf if unknown."),
-            )
+        for name, value in self.named().items():
+            constant = _constant(value)
+            require_at_least(-math.inf if name == "lam_min" else 0, **{name: constant.value})
             object.__setattr__(self, name, constant)
 
     def named(self) -> dict[str, Constant]:
@@ -143,23 +139,18 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants) -> Sensi
 def strongly_convex_sensitivity(constants: Constants) -> Sensitivity:
     """2G/mu, the distance to hide where lam_min = mu > 0 everywhere and both gradients are <= G."""
     mu, G = constants.lam_min, constants.G
-    require(
-        mu.value > 0 and 0 < G.value < math.inf,
-        f"lam_min = {mu.value:g} and G = {G.value:g}; both must be > 0 and G finite: a lower bound "
-        "on every eigenvalue everywhere, and a gradient to stop at. Without the former, use "
-        "ul.unlearn.",
-    )
+    found = f"lam_min = {mu.value:g} and G = {G.value:g}"
+    remedy = "without a lam_min that holds everywhere, use ul.unlearn."
+    holds = mu.value > 0 and 0 < G.value < math.inf
+    require(holds, f"{found}; both must be > 0 and G finite: {remedy}")
     bound = bounds.strong_convexity_bound(G.value, mu.value, G.value)
     return Sensitivity(bound, bound, STRONG_CONVEXITY, _holds(constants.behind_convexity()))
 
 
 def _holds(behind: dict[str, Constant]) -> str:
     """Proved where each constant is, or is a G that training enforces."""
-    safe = all(
-        q.provenance == "proved" or (name == "G" and q.provenance == "chosen")
-        for name, q in behind.items()
-    )
-    return PROVED if safe else CONDITIONAL
+    marks = {(name, q.provenance) for name, q in behind.items()} - {("G", "chosen")}
+    return PROVED if all(mark == "proved" for _, mark in marks) else CONDITIONAL
 
 
 def calibrate(
@@ -171,10 +162,8 @@ def calibrate(
     """
     check_delta(delta)
     hidden = with_rounding(s.value)
-    require(
-        (epsilon is None) != (sigma is None),
-        f"epsilon is {epsilon} and sigma is {sigma}; give exactly one, the other follows.",
-    )
+    one = (epsilon is None) != (sigma is None)
+    require(one, f"epsilon is {epsilon} and sigma is {sigma}; give exactly one, the other follows.")
     if sigma is not None:
         return gaussian_epsilon(hidden, sigma, delta), sigma
     check_budget(epsilon, delta)
@@ -240,9 +229,8 @@ class Certificate:
 
     def private(self) -> dict:
         """What was measured on the data, for the holder of the data alone."""
-        found = {
-            n: q.value for n, q in self.constants.named().items() if q.provenance == "measured"
-        }
+        named = self.constants.named().items()
+        found = {name: q.value for name, q in named if q.provenance == "measured"}
         return {
             "useful": self.useful,
             "doing nothing": self.doing_nothing,
