@@ -8,19 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from . import batchnorm, bounds, checks, evidence
-from .certificate import (
-    CONDITIONAL,
-    PROVED,
-    THE_BALL,
-    VOID,
-    Certificate,
-    Constants,
-    Known,
-    Sensitivity,
-    calibrate,
-    sensitivity,
-)
+from . import batchnorm, bounds, certificate, checks, evidence
+from .certificate import Certificate, Constants, Known, Sensitivity
 from .cg import conjugate_gradient
 from .checks import Indices
 from .errors import require
@@ -31,10 +20,7 @@ from .projected_sgd import project
 from .refinement import Refinement
 from .solution import Solution
 
-NOT_MEASURED = (
-    "grad F(w) was given as whole=, not measured, and the conditions on w rest on it: leave it out "
-    "to have them checked."
-)
+NOT_MEASURED = "grad F(w) was given as whole=, not measured: leave it out to have w checked."
 
 
 @dataclass(frozen=True)
@@ -116,7 +102,7 @@ def unlearn(
     rows = F.indices(forget)
     F_r, F_u = F.without(rows), F.only(rows)
     target = target_sensitivity(F, C, lam, tol, constants)
-    epsilon, sigma = calibrate(target, delta, epsilon, sigma)
+    epsilon, sigma = certificate.calibrate(target, delta, epsilon, sigma)
     F.reduce.require_same(w=w, forget=rows, C=torch.tensor(C), x=F.x, y=F.y)
 
     started = time.perf_counter()
@@ -130,18 +116,18 @@ def unlearn(
 
     found = evidence.measurements(F_r, F_u, w, b, solution)
     holds, reasons = target.holds, ()
-    if target.source != THE_BALL:
+    if target.source != certificate.THE_BALL:
         found |= evidence.of_the_solution(F_r, w, b, lam, solution.x, estimate)
         refuted = evidence.refuted(found, F.dtype, target, C, lam, tol, constants, stationary)
         trusted = (NOT_MEASURED,) if whole is not None else ()
-        holds = VOID if refuted else CONDITIONAL if trusted else holds
+        holds = certificate.VOID if refuted else certificate.CONDITIONAL if trusted else holds
         reasons = refuted or (*trusted, *evidence.weakened(constants.used()))
-    certificate = Certificate(
+    card = Certificate(
         epsilon, delta, sigma, target, C, lam, tol, constants, holds=holds, noise=noise,
         doing_nothing=_doing_nothing(F_r.n, F_u.n, target, C, constants, stationary),
         known=known_to_all(F, known), reasons=reasons, measurements=found,
     )  # fmt: skip
-    return Release(released, certificate, estimate, solution, buffers, seconds)
+    return Release(released, card, estimate, solution, buffers, seconds)
 
 
 def target_sensitivity(
@@ -149,8 +135,8 @@ def target_sensitivity(
 ) -> Sensitivity:
     """`sensitivity` for this model; with BatchNorm, whatever is claimed, that of the ball."""
     known = Constants() if batchnorm.layers(F.model) else constants
-    target = sensitivity(C, lam, tol, known)
-    if target.source != THE_BALL and target.holds == PROVED:
+    target = certificate.sensitivity(C, lam, tol, known)
+    if target.source != certificate.THE_BALL and target.holds == certificate.PROVED:
         check_precision(F)
     return target
 
@@ -174,12 +160,8 @@ def check_vector(F: Objective, w: Tensor) -> None:
     F.check(w)
     require(w.dim() == 1, f"w has shape {tuple(w.shape)}; unlearn one model at a time.")
     secret = checks.unpublished(F.model, F.public_buffers)
-    require(
-        not secret,
-        f"{', '.join(secret)} would be published as they are, and the forgotten samples may have a "
-        "part in them. Train them, or leave them out; if they were fixed before the data was seen, "
-        f"say Objective(..., public_buffers={secret}).",
-    )
+    remedy = f"if fixed before the data was seen, say Objective(..., public_buffers={secret})."
+    require(not secret, f"{', '.join(secret)} would be published as they are: train them; {remedy}")
 
 
 def check_model(F: Objective, w: Tensor, C: float) -> None:
@@ -187,12 +169,8 @@ def check_model(F: Objective, w: Tensor, C: float) -> None:
     check_vector(F, w)
     checks.radius(C)
     norm = float(torch.linalg.vector_norm(w, dtype=torch.float64))
-    require(
-        norm <= C,
-        f"||w|| = {norm:.6g} exceeds C = {C:g}: the model was not trained inside the ball, so no "
-        "bound applies. Train with projected_sgd(C=...), in both worlds alike; a C that is read "
-        "off this w proves nothing.",
-    )
+    remedy = "Train with projected_sgd(C=...); a C that is read off this w proves nothing."
+    require(norm <= C, f"||w|| = {norm:.6g} exceeds C = {C:g}, so no bound applies. {remedy}")
 
 
 def _doing_nothing(
