@@ -210,7 +210,7 @@ def test_negative_curvature_is_refused_with_the_damping_to_use(mlp, vectors, rng
     message = "diverges at .* curvature is negative: .* larger batch_size"
     with pytest.raises(DivergenceError, match=message) as refusal:
         lissa(mlp.objective(), mlp.w, vectors(43), lam=0.0, **settings)
-    lam = named("Use lam well above", refusal)
+    lam = named("use lam well above", refusal)
     assert lam == pytest.approx(-lam_min, rel=0.02)
     assert lissa(mlp.objective(), mlp.w, vectors(43), lam=5 * lam, **settings).residual < 0.2
 

@@ -73,8 +73,8 @@ def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: f
     ends = extreme_eigenvalues(F, w, tol=1e-4)
     lam_min = min(ends.lam_min, curvature - lam)
     enough = 1.01 * abs(lam_min) + 1e-6 * abs(ends.lam_max)
-    raise NegativeCurvatureError(
-        f"H + lam I is not positive definite at lam = {lam:g}: a direction has curvature "
-        f"{curvature:.3g}. The smallest eigenvalue of H is about {lam_min:.4g}; the smallest lam "
-        f"that would do is about {enough:.4g}."
+    found = f"at lam = {lam:g}: a direction has curvature {curvature:.3g}"
+    remedy = (
+        f"lam_min is about {lam_min:.4g}; the smallest lam that would do is about {enough:.4g}."
     )
+    raise NegativeCurvatureError(f"H + lam I is not positive definite {found}. {remedy}")

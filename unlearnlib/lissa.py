@@ -85,12 +85,10 @@ def lissa(
         if step in due:
             residual = gauge.measure(x / scale)
             history.append((step, residual))
-            if residual <= max(tol, gauge.floor):
-                status = CONVERGED if residual <= tol else NOISE_FLOOR
-                break
             mostly_noise = gauge.noise**2 >= residual**2 / 2
-            if mostly_noise and _stagnates([r for _, r in history]):
-                status = NOISE_FLOOR
+            stuck = mostly_noise and _stagnates([r for _, r in history])
+            if stuck or residual <= max(tol, gauge.floor):
+                status = CONVERGED if residual <= tol else NOISE_FLOOR
                 break
     means, shares = system.halves(x)
     return Solution(
@@ -110,12 +108,9 @@ def measured_scale(
         curvature = gradient_lipschitz(F, w, generator=generator)
     else:
         curvature = float(minibatch_curvature(F, w, batch_size, generator=generator).max())
-    require(
-        math.isfinite(curvature),
-        f"A Hessian of {min(batch_size, F.n)} samples is not finite at w: the loss has no second "
-        "derivative there. Use a smooth loss or activation.",
-        DivergenceError,
-    )
+    found = f"A Hessian of {min(batch_size, F.n)} samples is not finite at w"
+    remedy = "use a smooth loss or activation."
+    require(math.isfinite(curvature), f"{found}: {remedy}", DivergenceError)
     return SCALE_MARGIN * curvature + lam
 
 
@@ -132,10 +127,8 @@ class _System:
     generator: torch.Generator | None
 
     def __post_init__(self) -> None:
-        require(
-            self.chains >= self.reduce.size,
-            f"chains is {self.chains} for {self.reduce.size} processes; give each at least one.",
-        )
+        k, size = self.chains, self.reduce.size
+        require(k >= size, f"chains is {k} for {size} processes; give each at least one.")
 
     @property
     def reduce(self) -> Alone:
@@ -178,20 +171,17 @@ class _System:
             return
         same_each_time = torch.Generator().manual_seed(0)
         enough = measured_scale(self.F, self.w, self.lam, self.batch_size, same_each_time)
-        remedy = (
-            f"Minibatches of {self.batch_size} curve too much for it; use scale = {enough:.3g}."
-        )
+        cause = f"Minibatches of {self.batch_size} curve too much for it"
+        remedy = f"use scale = {enough:.3g}."
         if scale >= enough / SCALE_MARGIN:
             lam_min = extreme_eigenvalues(self.F, self.w, tol=1e-2).lam_min
-            remedy = (
-                "The scale is large enough, so curvature is negative: the full Hessian's smallest "
-                f"eigenvalue is about {lam_min:.3g}, and minibatches go lower. Use lam well above "
-                f"{max(-lam_min, self.lam):.3g}, or a larger batch_size."
+            cause = (
+                f"The curvature is negative: lam_min is about {lam_min:.3g}, in minibatches less"
             )
-        raise DivergenceError(
-            f"LiSSA diverges at step {step} with scale = {scale:.3g} and lam = {self.lam:.3g}. "
-            + remedy
-        )
+            lam = max(-lam_min, self.lam)
+            remedy = f"use lam well above {lam:.3g}, or a larger batch_size."
+        terms = f"scale = {scale:.3g} and lam = {self.lam:.3g}"
+        raise DivergenceError(f"LiSSA diverges at step {step} with {terms}. {cause}; {remedy}")
 
 
 class _Gauge:
@@ -237,13 +227,8 @@ def _stagnates(residuals: list[float]) -> bool:
 def _check_scale(F: Objective, lam: float, scale: float | str) -> None:
     if scale == "auto":
         return
-    require(
-        isinstance(scale, (int, float)) and scale > 0,
-        f"scale is {scale!r}; give a number > 0, or 'auto' to have it measured.",
-    )
+    positive = isinstance(scale, (int, float)) and scale > 0
+    require(positive, f"scale is {scale!r}; give a number > 0, or 'auto' to have it measured.")
     known = lam + F.weight_decay
-    require(
-        scale > known / 2,
-        f"scale = {scale:g} is too small: lam and the decay alone add {known:g} to every "
-        f"eigenvalue and the recursion diverges unless scale > {known / 2:g}. Use 'auto'.",
-    )
+    why = f"lam and the decay alone add {known:g} so that it must be > {known / 2:g}. Use 'auto'."
+    require(scale > known / 2, f"scale = {scale:g} is too small: {why}")

@@ -103,12 +103,12 @@ def _descended(F: Objective, w: Tensor, slope: Tensor, smoothness: float) -> Mov
 
 def _stuck(history: list[float], max_steps: int, gradient: float, dtype: torch.dtype) -> str:
     if len(history) > max_steps:
-        return (
-            f"||grad F|| is {history[-1]:.3g} after {len(history) - 1} steps, above {gradient:g}; "
-            "allow more steps, or take the curvature of more samples."
+        found = (
+            f"||grad F|| is {history[-1]:.3g} after {len(history) - 1} steps, above {gradient:g}"
         )
+        return f"{found}; allow more steps, or take the curvature of more samples."
+    found = f"||grad F|| stays at {history[-1]:.3g} whatever the length of the step"
+    cause = f"rounding in {dtype}, or curvature that is not F's"
     return (
-        f"||grad F|| stays at {history[-1]:.3g} whatever the length of the step: rounding in "
-        f"{dtype}, or curvature that is not F's. Use F.to(torch.float64), the curvature of more "
-        "samples, or a larger gradient to stop at."
+        f"{found}: {cause}. Use F.to(torch.float64), curvature of more samples, or more gradient."
     )
