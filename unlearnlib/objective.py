@@ -18,28 +18,20 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
-from . import checks, layers
+from . import checks, layers, linearised
 from .checks import Indices
 from .errors import InputError, require, require_counts
-from .linearised import (
-    KEPT_BYTES,
-    Linearised,
-    gauss_newton_of_pass,
-    hessian_of_pass,
-    hessians_of_batches,
-)
+from .linearised import KEPT_BYTES, Linearised
 from .reduce import ALONE, Alone
 
-MAX_DENSE_BYTES = 4 * 2**30
+MAX_DENSE_GIB = 4
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     """Mean over samples of ||output - y||^2 / 2: a linear model then has a constant Hessian."""
-    require(
-        outputs.shape == y.shape,
-        f"Outputs have shape {tuple(outputs.shape)} and targets {tuple(y.shape)}; they must agree.",
-    )
+    found, wanted = tuple(outputs.shape), tuple(y.shape)
+    require(found == wanted, f"Outputs have shape {found} and targets {wanted}; they must agree.")
     return (outputs - y).square().flatten(1).sum(1).mean() / 2
 
 
@@ -85,10 +77,8 @@ class Objective:
         self._shapes = {name: q.shape for name, q in trained.items()}
         self._sizes = [q.numel() for q in trained.values()]
         self._slots = _slots(self.model, trained)
-        require(
-            math.isfinite(weight_decay) and weight_decay >= 0,
-            f"weight_decay is {weight_decay}; it must be a finite number >= 0.",
-        )
+        finite = 0 <= weight_decay < math.inf
+        require(finite, f"weight_decay is {weight_decay}; it must be a finite number >= 0.")
         require_counts(pass_size=pass_size)
         first = next(self.model.parameters())
         self.dtype, self.device, self.p = first.dtype, first.device, sum(self._sizes)
@@ -96,8 +86,7 @@ class Objective:
         self.y = self.y if self.y.is_floating_point() else self.y.long()
         self.public_buffers = {*public_buffers, *getattr(model, "public_buffers", ())}
         checks.unpublished(self.model, self.public_buffers)  # a name that is not there is refused
-        self.weight_decay, self.pass_size = float(weight_decay), pass_size
-        self.reduce = reduce
+        self.weight_decay, self.pass_size, self.reduce = float(weight_decay), pass_size, reduce
         self.center = None if center is None else self.check(center, "center").clone()
         self.rows: Tensor | None = None
         self.buffers = dict(self.model.named_buffers())
@@ -137,11 +126,8 @@ class Objective:
     def without(self, rows: Indices) -> Objective:
         """The objective on all other samples (the retained set). Data is shared, not copied."""
         rows = self.indices(rows)
-        require(
-            len(rows) < self.n,
-            f"All {self.n} samples would be forgotten; at least one must be retained. "
-            "To forget everything, train a new model instead.",
-        )
+        remedy = "retain at least one, or train a new model instead."
+        require(len(rows) < self.n, f"All {self.n} samples would be forgotten; {remedy}")
         keep = torch.ones(self.n, dtype=torch.bool)
         keep[rows] = False
         return self._on(keep.nonzero().squeeze(1))
@@ -149,12 +135,11 @@ class Objective:
     def with_buffers(self, buffers: dict[str, Tensor]) -> Objective:
         """The same objective with other frozen buffers (BatchNorm statistics), by name."""
         other = self._with_model(copy.deepcopy(self.model))
+        remedy = "give all of the model's buffers, as run.buffers holds them."
         for name, buffer in other.buffers.items():
-            require(
-                name in buffers and buffers[name].shape == buffer.shape,
-                f"Buffer '{name}' of shape {tuple(buffer.shape)} is missing or has another shape; "
-                "give all of the model's buffers, as run.buffers holds them.",
-            )
+            shape = tuple(buffer.shape)
+            fits = name in buffers and buffers[name].shape == shape
+            require(fits, f"Buffer '{name}' of shape {shape} is missing or of another; {remedy}")
             buffer.copy_(buffers[name])
         return other
 
@@ -197,7 +182,7 @@ class Objective:
         v (p,), or (k, p). The graphs that are kept take `keep` bytes at most.
         """
         checks.derivatives()
-        return Linearised(self, w, hessian_of_pass, keep)
+        return Linearised(self, w, linearised.hessian_of_pass, keep)
 
     def ggn_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
         """v -> the Gauss-Newton product, for many v at one w, as `hessian_at`.
@@ -206,7 +191,7 @@ class Objective:
         the outputs; equal to the Hessian where the model is linear in its parameters.
         """
         checks.derivatives()
-        return Linearised(self, w, gauss_newton_of_pass, keep)
+        return Linearised(self, w, linearised.gauss_newton_of_pass, keep)
 
     def hvp(self, w: Tensor, v: Tensor) -> Tensor:
         """One Hessian product H(w) v, for v of shape (p,) or (k, p)."""
@@ -218,17 +203,13 @@ class Objective:
 
     def hessian(self, w: Tensor) -> Tensor:
         """The dense Hessian H(w), shape (p, p); refused beyond 4 GiB."""
-        size = self.p**2 * w.element_size()
-        require(
-            size <= MAX_DENSE_BYTES,
-            f"A dense {self.p} x {self.p} Hessian takes {size / 2**30:.1f} GiB, more than "
-            f"{MAX_DENSE_BYTES / 2**30:.0f}; use F.hvp, or a smaller model.",
-        )
-        dense = torch.empty(self.p, self.p, dtype=self.dtype, device=self.device)
+        p, size = self.p, self.p**2 * w.element_size() / 2**30
+        remedy = f"more than {MAX_DENSE_GIB}; use F.hvp, or a smaller model."
+        require(size <= MAX_DENSE_GIB, f"A dense {p} x {p} Hessian takes {size:.1f} GiB, {remedy}")
+        dense = torch.empty(p, p, dtype=self.dtype, device=self.device)
         H = self.hessian_at(w)
-        for block in torch.arange(self.p, device=self.device).split(64):
-            unit_vectors = nn.functional.one_hot(block, self.p).to(self.dtype)
-            dense[block] = H(unit_vectors)
+        for block in torch.arange(p, device=self.device).split(64):
+            dense[block] = H(nn.functional.one_hot(block, p).to(self.dtype))  # unit vectors
         return dense
 
     # ---- one batch: the data term alone, without decay ---------------------------------------
@@ -259,9 +240,9 @@ class Objective:
         for recurrent and other ones with operations that it has no rule for.
         """
         if self._vmapped and not self._convolutional:
-            return hessians_of_batches(self, w, v, x, y)
-        batches = zip(v, x, y, strict=True)
-        return torch.stack([hessian_of_pass(self, w, x, y)(v, False) for v, x, y in batches])
+            return linearised.hessians_of_batches(self, w, v, x, y)
+        hessian, batches = linearised.hessian_of_pass, zip(v, x, y, strict=True)
+        return torch.stack([hessian(self, w, x, y)(v, False) for v, x, y in batches])
 
     # ---- walking through the data ------------------------------------------------------------
 
@@ -296,10 +277,9 @@ class Objective:
     def _check_data(self) -> None:
         n, m = len(self.x), len(self.y)
         require(n == m and n > 0, f"x has {n} samples and y has {m}; give as many, at least one.")
-        for name, z in (("x", self.x), ("y", self.y)):
-            checks.finite(z, name)
-        few = checks.of_each_label(self.y)
-        x, y = self.batch(few)
+        checks.finite(self.x, "x")
+        checks.finite(self.y, "y")
+        x, y = self.batch(checks.of_each_label(self.y))
         # not at the start, where weights of 0 would make all samples look alike
         w = self.initial() + torch.linspace(-0.1, 0.1, self.p).to(self.initial())
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -313,13 +293,11 @@ class Objective:
         w, one = self.initial(), self.batch(slice(0, 1))
         try:
             with torch.enable_grad():
-                hessian_of_pass(self, w, *one)(torch.ones_like(w), False)
+                linearised.hessian_of_pass(self, w, *one)(torch.ones_like(w), False)
         except RuntimeError as problem:
-            raise InputError(
-                "PyTorch can't differentiate the model's loss twice, as Hessian products must; use "
-                "no sparse or max_norm embedding, no checkpoint and no operation that it names "
-                f"here: {str(problem).splitlines()[0]}"
-            ) from problem
+            remedy = "use no sparse or max_norm embedding, no checkpoint and not what it names here"
+            what = f"PyTorch can't differentiate the model's loss twice; {remedy}"
+            raise InputError(f"{what}: {str(problem).splitlines()[0]}") from problem
 
     def _has_rules(self) -> bool:
         """Whether vmap can run the model; it has no rule for some operations, as recurrent ones."""
