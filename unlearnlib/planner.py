@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from .errors import require, require_choice, require_counts
 from .noise import compose_epsilon, gaussian_epsilon, gaussian_sigma
 
-SEEN = ("all", "last")
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,7 +35,7 @@ def plan(
             single release, whatever k. Nothing enforces that nobody keeps any.
     """
     require_counts(requests=requests)
-    require_choice("seen", seen, SEEN)
+    require_choice("seen", seen, ("all", "last"))
     together = math.sqrt(requests) if seen == "all" else 1.0
     sigma = gaussian_sigma(together * sensitivity, epsilon, delta)
     so_far = range(1, requests + 1)

@@ -15,11 +15,8 @@ from .errors import DivergenceError, require, require_at_least, require_choice, 
 from .objective import Objective
 from .progress import bar
 
-SCHEDULES = {
-    "constant": lambda done: 1.0,
-    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
-}
-OPTIMIZERS = ("sgd", "adam")
+# of the share of the run that is done
+SCHEDULES = {"constant": lambda t: 1.0, "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2}
 Monitor = Callable[[Tensor, dict[str, Tensor]], dict]
 
 
@@ -90,11 +87,9 @@ def projected_sgd(
     _check(F, w0, C, lr, momentum, rows)
     require_counts(epochs=epochs, batch_size=batch_size)
     require_at_least(0, until_gradient=0 if until_gradient is None else until_gradient)
-    require_choice("optimizer", optimizer, OPTIMIZERS)
-    require(
-        optimizer == "sgd" or momentum == 0,
-        f"momentum is {momentum} with Adam, which has its own; leave it at 0, or take 'sgd'.",
-    )
+    require_choice("optimizer", optimizer, ("sgd", "adam"))
+    only_one = optimizer == "sgd" or momentum == 0
+    require(only_one, f"momentum is {momentum} with Adam, which has its own; set 0, or take 'sgd'.")
     require_choice("schedule", schedule, (*SCHEDULES,))
     started = time.perf_counter()
     w = project(w0.detach().clone(), C)
@@ -150,8 +145,7 @@ class _Single:
         return loss.detach()
 
     def gradient_norms(self, samples: Tensor) -> Tensor:
-        F = self.F.with_buffers(self.buffers())
-        return F.gradient(self.w).norm()
+        return self.F.with_buffers(self.buffers()).gradient(self.w).norm()
 
     def buffers(self) -> dict[str, Tensor]:
         return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
@@ -161,11 +155,9 @@ class _Stacked:
     """k models advanced together, w (k, p), by vmap."""
 
     def __init__(self, F: Objective, w: Tensor):
-        require(
-            not batchnorm.layers(F.model),
-            f"{len(w)} models side by side cannot share BatchNorm statistics; "
-            "build the model with norm='group', or train one at a time.",
-        )
+        found = f"{len(w)} models side by side cannot share BatchNorm statistics"
+        remedy = "build the model with norm='group', or train one at a time."
+        require(not batchnorm.layers(F.model), f"{found}; {remedy}")
         self.F, self.w = F, w
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -205,21 +197,14 @@ def _project_in_place(w: Tensor, C: float) -> Tensor:
 
 
 def _summary(epoch: int, losses: list[Tensor], outside: list[Tensor], w: Tensor) -> dict:
-    return {
-        "epoch": epoch,
-        "loss": torch.stack(losses).mean(0).tolist(),
-        "norm": w.double().norm(dim=-1).tolist(),
-        "projected": torch.stack(outside).mean(0).tolist(),
-    }
+    loss, projected = (torch.stack(each).mean(0).tolist() for each in (losses, outside))
+    norm = w.double().norm(dim=-1).tolist()
+    return {"epoch": epoch, "loss": loss, "norm": norm, "projected": projected}
 
 
 def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:
-    require(
-        bool(torch.isfinite(w).all()),
-        f"Training diverged in epoch {epoch}: w is no longer finite at lr = {lr:g}. "
-        f"Try lr = {lr / 10:g}.",
-        DivergenceError,
-    )
+    found = f"Training diverged in epoch {epoch}: w is no longer finite at lr = {lr:g}"
+    require(bool(torch.isfinite(w).all()), f"{found}. Try lr = {lr / 10:g}.", DivergenceError)
 
 
 def _check_batches(F: Objective, w: Tensor, n: int, batch_size: int) -> None:
@@ -238,10 +223,8 @@ def _check(
     require(0 <= momentum < 1, f"momentum is {momentum}; it must be in [0, 1).")
     if rows is None:
         return
-    require(
-        w0.dim() == 2 and rows.dim() == 2 and len(rows) == len(w0),
-        f"rows has shape {tuple(rows.shape)} for w0 of shape {tuple(w0.shape)}; "
-        "give one row of sample positions for each of the k models.",
-    )
+    found = f"rows has shape {tuple(rows.shape)} for w0 of shape {tuple(w0.shape)}"
+    fits = w0.dim() == 2 and rows.dim() == 2 and len(rows) == len(w0)
+    require(fits, f"{found}; give one row of sample positions for each of the k models.")
     for own in rows:
         F.indices(own)

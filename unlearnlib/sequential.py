@@ -87,9 +87,8 @@ class SequentialUnlearner:
         if void is None or card.sensitivity.source == THE_BALL:
             return release
         reason = f"Request {void} was void and this one starts from its estimate: retrain."
-        return replace(
-            release, certificate=replace(card, holds=VOID, reasons=(*card.reasons, reason))
-        )
+        card = replace(card, holds=VOID, reasons=(*card.reasons, reason))
+        return replace(release, certificate=card)
 
     def _first_void(self) -> int | None:
         holds = [release.certificate.holds for release in self.releases]
@@ -100,11 +99,8 @@ class SequentialUnlearner:
         check_delta(delta)
         require(bool(self.releases), "Nothing has been released yet; call forget(indices) first.")
         void = self._first_void()
-        require(
-            void is None,
-            f"Release {void} is void, so no epsilon can be stated for the history: retrain, and "
-            "start a new sequence.",
-        )
+        remedy = "so the history has no epsilon: retrain, and start a new sequence."
+        require(void is None, f"Release {void} is void, {remedy}")
         cards = [release.certificate for release in self.releases]
         sizes, sigmas = [c.sensitivity.value for c in cards], [c.sigma for c in cards]
         each = [gaussian_epsilon(size, s, delta) for size, s in zip(sizes, sigmas, strict=True)]

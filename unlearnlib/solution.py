@@ -43,13 +43,10 @@ class Solution:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        require(
-            bool(torch.isfinite(self.x).all()),
-            "The solution holds NaN or infinite numbers: H(w), lam or b is beyond what "
-            f"{self.x.dtype} can hold, or the loss has no second derivative at w. Use "
-            "F.to(torch.float64), a smooth loss, or a smaller lam.",
-            DivergenceError,
-        )
+        finite, dtype = bool(torch.isfinite(self.x).all()), self.x.dtype
+        cause = f"H(w), lam or b is beyond {dtype}, or the loss has no second derivative at w"
+        remedy = "Use F.to(torch.float64), a smooth loss, or a smaller lam."
+        require(finite, f"The solution is not finite: {cause}. {remedy}", DivergenceError)
 
     @property
     def converged(self) -> bool:
