@@ -18,6 +18,7 @@ from .errors import require, require_counts
 from .objective import Objective
 
 DENSE_BELOW = 64
+Product = Callable[[Tensor], Tensor]  # of a symmetric matrix and a vector
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,8 @@ def hessian_lipschitz(
     A lower estimate of M. A ReLU network has no finite M: the Hessian jumps at its kinks.
     """
     length = float(direction.norm())
-    require(
-        distance > 0 and length > 0,
-        f"distance is {distance} and the direction has length {length:g}; both must be > 0.",
-    )
+    found = f"distance is {distance} and the direction has length {length:g}"
+    require(distance > 0 and length > 0, f"{found}; both must be > 0.")
     there, here = F.hessian_at(w + distance * direction / length), F.hessian_at(w)
 
     def change(v: Tensor) -> Tensor:
@@ -129,21 +128,17 @@ def hessian_lipschitz(
     return _spectral_norm(change, w, iterations, generator) / distance
 
 
-def _lanczos(product: Callable[[Tensor], Tensor], start: Tensor, tol: float, which: str) -> float:
+def _lanczos(product: Product, start: Tensor, tol: float, which: str) -> float:
     def matvec(v: np.ndarray) -> np.ndarray:
         return product(torch.from_numpy(v.reshape(-1).copy()).to(start)).cpu().numpy()
 
     operator = LinearOperator((len(start),) * 2, matvec=matvec, dtype="float64")
     v0 = start.cpu().numpy()
-    (value,) = eigsh(operator, k=1, which=which, v0=v0, tol=tol, return_eigenvectors=False)
-    return float(value)
+    return float(eigsh(operator, 1, which=which, v0=v0, tol=tol, return_eigenvectors=False)[0])
 
 
 def _spectral_norm(
-    product: Callable[[Tensor], Tensor],
-    w: Tensor,
-    iterations: int,
-    generator: torch.Generator | None,
+    product: Product, w: Tensor, iterations: int, generator: torch.Generator | None
 ) -> float:
     require_counts(iterations=iterations)
     v = torch.randn(w.shape, generator=generator).to(w)
