@@ -64,9 +64,8 @@ def solver_bound(
     require_at_least(0, tol=tol)
     _check_damping(lam, lam_min)
     gradient = gradient_bound(C, L, G)
-    if math.inf in (gradient, tol, -lam_min):
-        return math.inf
-    return tol * gradient / (lam + lam_min)
+    unknown = math.inf in (gradient, tol, -lam_min)
+    return math.inf if unknown else tol * gradient / (lam + lam_min)
 
 
 def lissa_bound(

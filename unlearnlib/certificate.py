@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from . import bounds, card, checks
 from .errors import require, require_at_least
-from .noise import check_budget, check_delta, gaussian_epsilon, gaussian_sigma, with_rounding
+from .noise import check_delta, gaussian_epsilon, gaussian_sigma, with_rounding
 
 Known = dict[str, float | str]
 PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
@@ -166,7 +166,6 @@ def calibrate(
     require(one, f"epsilon is {epsilon} and sigma is {sigma}; give exactly one, the other follows.")
     if sigma is not None:
         return gaussian_epsilon(hidden, sigma, delta), sigma
-    check_budget(epsilon, delta)
     return epsilon, gaussian_sigma(hidden, epsilon, delta)
 
 

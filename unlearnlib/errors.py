@@ -42,10 +42,8 @@ def require_counts(least: int = 1, /, **counts: int) -> None:
     """Refuse a named count that is no int of Python or numpy, or is below `least`."""
     for name, count in counts.items():
         # 3.0 is refused too: where a share or a mean is taken for a count, some are whole
-        require(
-            isinstance(count, Integral) and not isinstance(count, bool) and count >= least,
-            f"{name} is {count!r}; it must be at least {least} and a whole number, of type int.",
-        )
+        holds = isinstance(count, Integral) and not isinstance(count, bool) and count >= least
+        require(holds, f"{name} is {count!r}; it must be at least {least}, a whole number (int).")
 
 
 def require_at_least(least: float, /, **values: float) -> None:

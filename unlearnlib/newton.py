@@ -40,11 +40,10 @@ def newton_update(
     """
     require_choice("gradient", gradient, ("retained", "forget"))
     forget = F.indices(forget)
-    F_r = F.without(forget)
+    F_r, F_u = F.without(forget), F.only(forget)
     if gradient == "retained":
         b = retained_gradient(F, w, forget, whole)
     else:
-        F_u = F.only(forget)
         b = -F_u.n / F_r.n * F_u.gradient(w)
     return w - solver(F_r, w, b, lam=lam).x
 

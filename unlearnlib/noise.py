@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import dp_accounting
 import numpy as np
@@ -41,6 +40,7 @@ EXACT_UP_TO = 1_000_000  # coordinates: half a minute
 # `with_rounding` counts. Its discrete Gaussian is a continuous one to 2^-80: see `published`.
 ROUNDING = 2.0**-40
 GRID = 2.0**-20  # of sigma, where the exact sampler is too slow
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
 def gaussian_delta(sensitivity: float, sigma: float, epsilon: float) -> float:
@@ -66,15 +66,9 @@ def gaussian_delta(sensitivity: float, sigma: float, epsilon: float) -> float:
         if top < -800:
             return 0.0
         low, high = (_sixty_below(log_integrand, peak, side) for side in (peak - 62, end))
-        nodes, weights = _quadrature()
-        s = low + (high - low) * (1 + nodes) / 2
-        mass = (high - low) / 2 * (weights @ np.exp(log_integrand(s) - top))
+        s = low + (high - low) * (1 + NODES) / 2
+        mass = (high - low) / 2 * (WEIGHTS @ np.exp(log_integrand(s) - top))
     return min(1.0, float(np.exp(top) * mass) / math.sqrt(2 * math.pi))
-
-
-@cache
-def _quadrature() -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(200)
 
 
 def _sixty_below(f: Callable, peak: float, end: float) -> float:
