@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 import textwrap
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,13 +97,14 @@ def as_text(card: Certificate) -> str:
 def as_html(card: Certificate) -> str:
     """For a notebook."""
     lines = [_heading(heading(card))]
-    lines += [_row(f"<b>{q}</b>", f"<b>{_e(a)}</b>", _e(why)) for q, a, why in verdict(card)]
-    lines += [_row("", "", _e(reason)) for reason in card.reasons]
+    for question, answer, why in verdict(card):
+        lines.append(_row(f"<b>{question}</b>", f"<b>{escape(answer)}</b>", escape(why)))
+    lines += [_row("", "", escape(reason)) for reason in card.reasons]
     lines += [_heading("what it rests on")]
     for name, value, provenance, note in rows(card):
-        lines.append(_row(_e(name), _e(value), _e(f"{provenance}: {note}".strip(": "))))
+        lines.append(_row(escape(name), escape(value), escape(f"{provenance}: {note}".strip(": "))))
     lines += [_heading("private: functions of the data, not to be published")]
-    lines += [_row(_e(name), _e(value), "") for name, value in private_rows(card)]
+    lines += [_row(escape(name), escape(value), "") for name, value in private_rows(card)]
     return f"<table style='border-left:6px solid {COLOURS[card.holds]}'>{''.join(lines)}</table>"
 
 
@@ -112,11 +113,7 @@ def _row(*cells: str) -> str:
 
 
 def _heading(text: str) -> str:
-    return f"<tr><th colspan='3' style='text-align:left'>{_e(text)}</th></tr>"
-
-
-def _e(text: str) -> str:
-    return html.escape(text)
+    return f"<tr><th colspan='3' style='text-align:left'>{escape(text)}</th></tr>"
 
 
 def _wrapped(prefix: str, text: str) -> list[str]:
