@@ -139,10 +139,9 @@ def sensitivity(C: float, lam: float, tol: float, constants: Constants) -> Sensi
 def strongly_convex_sensitivity(constants: Constants) -> Sensitivity:
     """2G/mu, the distance to hide where lam_min = mu > 0 everywhere and both gradients are <= G."""
     mu, G = constants.lam_min, constants.G
-    found = f"lam_min = {mu.value:g} and G = {G.value:g}"
-    remedy = "without a lam_min that holds everywhere, use ul.unlearn."
-    holds = mu.value > 0 and 0 < G.value < math.inf
-    require(holds, f"{found}; both must be > 0 and G finite: {remedy}")
+    both = mu.value > 0 and 0 < G.value < math.inf
+    found = f"lam_min = {mu.value:g} and G = {G.value:g}; both must be > 0 and G finite"
+    require(both, f"{found}. Where no such lam_min is known, use ul.unlearn.")
     bound = bounds.strong_convexity_bound(G.value, mu.value, G.value)
     return Sensitivity(bound, bound, STRONG_CONVEXITY, _holds(constants.behind_convexity()))
 
@@ -210,14 +209,13 @@ class Certificate:
         Constants that were measured are named without their values. If one of them set the
         sensitivity, sigma still tells it: fix a round number beforehand instead.
         """
-        return {
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-            "sigma": self.sigma,
+        budget = {"epsilon": self.epsilon, "delta": self.delta, "sigma": self.sigma}
+        below = None if self.C == math.inf else self.sensitivity.value < 2 * self.C
+        return budget | {
             "sensitivity": self.sensitivity.value,
             "rests on": self.sensitivity.source,
             "holds": self.holds,
-            "below 2C": None if self.C == math.inf else self.sensitivity.value < 2 * self.C,
+            "below 2C": below,
             "noise": self.noise,
             "C": self.C,
             "lam": self.lam,
