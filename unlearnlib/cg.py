@@ -71,10 +71,8 @@ def _recursion(
 
 def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: float) -> None:
     ends = extreme_eigenvalues(F, w, tol=1e-4)
-    lam_min = min(ends.lam_min, curvature - lam)
-    enough = 1.01 * abs(lam_min) + 1e-6 * abs(ends.lam_max)
+    low = min(ends.lam_min, curvature - lam)
+    enough = 1.01 * abs(low) + 1e-6 * abs(ends.lam_max)
     found = f"at lam = {lam:g}: a direction has curvature {curvature:.3g}"
-    remedy = (
-        f"lam_min is about {lam_min:.4g}; the smallest lam that would do is about {enough:.4g}."
-    )
+    remedy = f"lam_min is about {low:.4g}; the smallest lam that would do is about {enough:.4g}."
     raise NegativeCurvatureError(f"H + lam I is not positive definite {found}. {remedy}")

@@ -75,6 +75,8 @@ def lissa(
         scale = float(F.reduce.agree(torch.tensor(scale, dtype=torch.float64)))
     unit, size = normalised(b)
     system = _System(F, w, unit, lam, batch_size, chains, generator)
+    ranks = system.reduce.size
+    require(chains >= ranks, f"chains is {chains} for {ranks} processes; give each at least one.")
     gauge = _Gauge(system, checks, affordable=BULK * steps * chains * batch_size)
     due = {math.ceil(steps * (i + 1) / gauge.checks) for i in range(gauge.checks)}
     x, history, status = unit.expand(len(system.own), -1), [], STEPS
@@ -109,8 +111,7 @@ def measured_scale(
     else:
         curvature = float(minibatch_curvature(F, w, batch_size, generator=generator).max())
     found = f"A Hessian of {min(batch_size, F.n)} samples is not finite at w"
-    remedy = "use a smooth loss or activation."
-    require(math.isfinite(curvature), f"{found}: {remedy}", DivergenceError)
+    require(math.isfinite(curvature), f"{found}: use a smooth loss or activation.", DivergenceError)
     return SCALE_MARGIN * curvature + lam
 
 
@@ -125,10 +126,6 @@ class _System:
     batch_size: int
     chains: int
     generator: torch.Generator | None
-
-    def __post_init__(self) -> None:
-        k, size = self.chains, self.reduce.size
-        require(k >= size, f"chains is {k} for {size} processes; give each at least one.")
 
     @property
     def reduce(self) -> Alone:
@@ -175,11 +172,8 @@ class _System:
         remedy = f"use scale = {enough:.3g}."
         if scale >= enough / SCALE_MARGIN:
             lam_min = extreme_eigenvalues(self.F, self.w, tol=1e-2).lam_min
-            cause = (
-                f"The curvature is negative: lam_min is about {lam_min:.3g}, in minibatches less"
-            )
-            lam = max(-lam_min, self.lam)
-            remedy = f"use lam well above {lam:.3g}, or a larger batch_size."
+            cause = f"The curvature is negative: lam_min is about {lam_min:.3g}, less in batches"
+            remedy = f"use lam well above {max(-lam_min, self.lam):.3g}, or a larger batch_size."
         terms = f"scale = {scale:.3g} and lam = {self.lam:.3g}"
         raise DivergenceError(f"LiSSA diverges at step {step} with {terms}. {cause}; {remedy}")
 
@@ -230,5 +224,5 @@ def _check_scale(F: Objective, lam: float, scale: float | str) -> None:
     positive = isinstance(scale, (int, float)) and scale > 0
     require(positive, f"scale is {scale!r}; give a number > 0, or 'auto' to have it measured.")
     known = lam + F.weight_decay
-    why = f"lam and the decay alone add {known:g} so that it must be > {known / 2:g}. Use 'auto'."
+    why = f"lam and the decay add {known:g} to all of H, so it must be > {known / 2:g}. Use 'auto'."
     require(scale > known / 2, f"scale = {scale:g} is too small: {why}")

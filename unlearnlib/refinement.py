@@ -102,13 +102,9 @@ def _descended(F: Objective, w: Tensor, slope: Tensor, smoothness: float) -> Mov
 
 
 def _stuck(history: list[float], max_steps: int, gradient: float, dtype: torch.dtype) -> str:
-    if len(history) > max_steps:
-        found = (
-            f"||grad F|| is {history[-1]:.3g} after {len(history) - 1} steps, above {gradient:g}"
-        )
+    steps, norm = len(history) - 1, history[-1]
+    if steps >= max_steps:
+        found = f"||grad F|| is {norm:.3g} after {steps} steps, above {gradient:g}"
         return f"{found}; allow more steps, or take the curvature of more samples."
-    found = f"||grad F|| stays at {history[-1]:.3g} whatever the length of the step"
-    cause = f"rounding in {dtype}, or curvature that is not F's"
-    return (
-        f"{found}: {cause}. Use F.to(torch.float64), curvature of more samples, or more gradient."
-    )
+    found = f"||grad F|| stays at {norm:.3g}: rounding in {dtype}, or curvature that is not F's"
+    return f"{found}. Use F.to(torch.float64), curvature of more samples, or a larger gradient."
