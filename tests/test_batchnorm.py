@@ -157,7 +157,9 @@ def test_a_model_without_buffers_has_none_to_recompute(mlp):
 
 def test_k_models_side_by_side_are_refused(case):
     model, x, y, w = case
-    with pytest.raises(InputError, match="2 models side by side .* norm='group', or train one"):
+    with pytest.raises(
+        InputError, match="2 models share no BatchNorm.* norm='group', or train one"
+    ):
         projected_sgd(Objective(model, x, y), torch.stack([w, w]), epochs=1, lr=0.1)
 
 

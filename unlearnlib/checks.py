@@ -89,9 +89,9 @@ def model(net: nn.Module) -> None:
     require(plain, f"The model is of type {kind}; {remedy}")
     weights = dict(net.named_parameters())
     for name, q in weights.items():
-        lazy = isinstance(q, UninitializedTensorMixin)
         kind = f"{type(q).__name__} of {q.dtype} on {q.device}"
         remedy = "give real weights that hold numbers; a lazy layer must be called on a batch once."
+        lazy = isinstance(q, UninitializedTensorMixin)
         real = not lazy and q.is_floating_point() and not q.is_meta
         require(real, f"Parameter '{name}' is {kind}; {remedy}")
     kinds = sorted({f"{q.dtype} on {q.device}" for q in weights.values()})
@@ -136,9 +136,8 @@ def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         raise InputError(f"The model cannot take {given}: {problem}. {remedy}") from problem
     rows, kind = isinstance(together, Tensor) and len(together) == len(x), type(together).__name__
     require(rows, f"The model returns a {kind}; it must return one tensor, a row for each sample.")
-    remedy = "take what is random out of forward."
     same = _alike(together, again, 8)
-    require(same, f"The model's outputs differ from one call to the next: {remedy}")
+    require(same, "The model's outputs differ from one call to the next: make forward repeatable.")
     remedy = "give BatchNorm its running statistics, or build with norm='group'."
     alone = _alike(together, torch.cat(apart), 8)
     require(alone, f"The outputs on a sample depend on the other samples of its batch: {remedy}")

@@ -100,8 +100,7 @@ def projected_sgd(
     steps = epochs * math.ceil(samples.shape[-1] / batch_size)
     rate = torch.optim.lr_scheduler.LambdaLR(rule, lambda t: SCHEDULES[schedule](t / steps))
 
-    history: list[dict] = []
-    converged = None if until_gradient is None else False
+    history, converged = [], None if until_gradient is None else False
     for epoch in bar(range(epochs), "training"):
         losses, outside = [], []
         for positions in _shuffled(samples, generator, batch_size):
@@ -155,9 +154,8 @@ class _Stacked:
     """k models advanced together, w (k, p), by vmap."""
 
     def __init__(self, F: Objective, w: Tensor):
-        found = f"{len(w)} models side by side cannot share BatchNorm statistics"
-        remedy = "build the model with norm='group', or train one at a time."
-        require(not batchnorm.layers(F.model), f"{found}; {remedy}")
+        why = f"{len(w)} models share no BatchNorm: take norm='group', or train one at a time."
+        require(not batchnorm.layers(F.model), why)
         self.F, self.w = F, w
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -99,8 +99,7 @@ class SequentialUnlearner:
         check_delta(delta)
         require(bool(self.releases), "Nothing has been released yet; call forget(indices) first.")
         void = self._first_void()
-        remedy = "so the history has no epsilon: retrain, and start a new sequence."
-        require(void is None, f"Release {void} is void, {remedy}")
+        require(void is None, f"Release {void} is void: retrain, and start a new sequence.")
         cards = [release.certificate for release in self.releases]
         sizes, sigmas = [c.sensitivity.value for c in cards], [c.sigma for c in cards]
         each = [gaussian_epsilon(size, s, delta) for size, s in zip(sizes, sigmas, strict=True)]

@@ -124,7 +124,7 @@ def unlearn(
         reasons = refuted or (*trusted, *evidence.weakened(constants.used()))
     card = Certificate(
         epsilon, delta, sigma, target, C, lam, tol, constants, holds=holds, noise=noise,
-        doing_nothing=_doing_nothing(F_r.n, F_u.n, target, C, constants, stationary),
+        doing_nothing=_doing_nothing(F.n, F_u.n, target, C, constants, stationary),
         known=known_to_all(F, known), reasons=reasons, measurements=found,
     )  # fmt: skip
     return Release(released, card, estimate, solution, buffers, seconds)
@@ -174,7 +174,7 @@ def check_model(F: Objective, w: Tensor, C: float) -> None:
 
 
 def _doing_nothing(
-    n_r: int, n_u: int, target: Sensitivity, C: float, constants: Constants, stationary: bool
+    n: int, n_u: int, target: Sensitivity, C: float, constants: Constants, stationary: bool
 ) -> float:
     """2C; less where F_r is claimed to be strongly convex: both minimisers are then close.
 
@@ -184,5 +184,4 @@ def _doing_nothing(
     if mu <= 0:
         return bounds.trivial_bound(C)
     drift = 0.0 if stationary else target.value
-    stable = bounds.stability_bound(n_r + n_u, n_u, g, mu, G)
-    return min(bounds.trivial_bound(C), drift + stable)
+    return min(bounds.trivial_bound(C), drift + bounds.stability_bound(n, n_u, g, mu, G))
