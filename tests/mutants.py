@@ -1,0 +1,517 @@
+"""Does a test notice? Puts one small error at a time into the code and runs its tests.
+
+    make mutants                       all of them
+    make mutants ONLY=bounds.py        those of one file
+
+Each error is one that a person could make and that would make a certificate or a verdict wrong. A
+copy of the package is changed, never the package itself. What no test notices is listed at the end:
+write the test, or, where no test can tell, give the mutant its `reason`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import importlib
+import os
+import py_compile
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 300  # seconds; a mutant that runs longer counts as noticed
+ENOUGH = 0.95  # share that must be noticed
+ENVIRONMENT = {
+    "UNLEARNLIB_PROFILE": "smoke", "UNLEARNLIB_PROGRESS": "0", "UNLEARNLIB_WORKERS": "1",
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1",
+}  # fmt: skip
+PASSED = "passed"
+# Imported once, before anything is forked: what takes seconds to load and is not ours.
+HEAVY = ("dp_accounting", "hypothesis.strategies", "matplotlib.pyplot", "mlxtend.data", "mpmath",
+         "numpy", "opendp.prelude", "pandas", "pytest", "safetensors.torch", "scipy.optimize",
+         "scipy.sparse.linalg", "scipy.special", "scipy.stats", "sklearn.linear_model", "torch",
+         "torch.func", "torchvision")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One error: `old`, which stands once in the source, becomes `new`.
+
+    source   a file of the package
+    tests    test files that should notice; those of TESTS by default
+    reason   why no test can tell, where none can
+    """
+
+    source: str
+    old: str
+    new: str
+    tests: str = ""
+    reason: str = ""
+
+    def files(self) -> list[str]:
+        """Paths of its test files, the quickest first."""
+        return [f"tests/test_{name}.py" for name in (self.tests or TESTS[self.source]).split()]
+
+    def applied(self, text: str) -> str:
+        """The source with the error in it; ValueError where it has no place, or is no Python."""
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.source}: {self.old!r} stands there {text.count(self.old)}x")
+        changed = text.replace(self.old, self.new)
+        try:
+            compile(changed, self.source, "exec")
+        except SyntaxError as error:
+            raise ValueError(f"{self.source}: {self.old!r} -> {self.new!r}: {error}") from error
+        return changed
+
+    def __str__(self) -> str:
+        old, new = (" ".join(text.split()) for text in (self.old, self.new))
+        return f"{self.source}: {old} -> {new or '(nothing)'}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant: the test that noticed, "" where none did, and how long it took."""
+
+    by: str
+    seconds: float
+
+
+TESTS = {
+    "certificate.py": "certificate unlearn strongly_convex",
+    "evidence.py": "refutation unlearn",
+    "unlearn.py": "refutation unlearn sequential",
+    "strongly_convex.py": "strongly_convex",
+    "refinement.py": "refinement strongly_convex",
+    "sequential.py": "sequential strongly_convex refutation",
+    "bounds.py": "bounds",
+    "noise.py": "noise",
+    "lab/convex_network.py": "convex_network",
+    "newton.py": "newton",
+    "cg.py": "cg",
+    "lissa.py": "lissa",
+    "linearised.py": "linearised objective",
+    "checks.py": "inputs objective",
+    "objective.py": "objective inputs",
+    "batchnorm.py": "batchnorm",
+    "lab/store.py": "store",
+    "lab/experiments.py": "experiments requests",
+    "lab/contenders.py": "requests contenders",
+    "lab/stationary.py": "stationary",
+    "lab/proved.py": "proved",
+    "evaluation/audit.py": "audit",
+    "lab/verdicts.py": "verdicts",
+    "evaluation/peers/convex.py": "convex_network peers",
+}
+
+MUTANTS = [
+    # what the card says
+    Mutant("certificate.py", "self.holds != VOID and ", ""),
+    Mutant("certificate.py", '(name == "G" and q.provenance', "(q.provenance"),
+    Mutant("certificate.py", 'q.provenance == "proved" or', 'q.provenance != "assumed" or'),
+    Mutant("certificate.py", "bound += bounds.solver", "bounds.solver"),
+    Mutant("certificate.py", "THE_BALL, PROVED)", "THE_BALL, _holds(constants.used()))"),
+    Mutant("certificate.py", "bound(G.value, mu.value, G.value)", "bound(G.value, mu.value)"),
+    Mutant("certificate.py", "_holds(constants.behind_convexity())", '_holds({"lam_min": mu})'),
+    Mutant("certificate.py", "with_rounding(s.value)", "s.value"),
+    Mutant("certificate.py", "gaussian_sigma(hidden, epsilon, delta)",
+           'gaussian_sigma(hidden, epsilon, delta, "classical-unchecked")'),
+    Mutant("certificate.py", "epsilon(hidden, sigma", "epsilon(hidden / 2, sigma"),
+    Mutant("certificate.py", '"withheld" if q.provenance == "measured" else q.value', "q.value"),
+    Mutant("certificate.py", "self.sensitivity.value < 2 * self.C", "self.useful"),
+    Mutant("certificate.py", "value=-L.value", "value=0.0"),
+    Mutant("certificate.py", "else 0)", "else -math.inf)"),
+    # what the data can refute
+    Mutant("evidence.py", "F_r.hvp(w, x) + lam * x", "F_r.hvp(w, x)"),
+    Mutant("evidence.py", "RESIDUAL: left / size if size", "RESIDUAL: solution.residual if size"),
+    Mutant("evidence.py", "F_r.n * b + F_u.n *", "F_u.n * b + F_r.n *"),
+    Mutant("evidence.py", "image @ x / (x @ x)", "b @ x / (x @ x)"),
+    Mutant("evidence.py", "not whole <= G", "not whole <= 10 * G"),
+    Mutant("evidence.py", "stationary and not", "not", "refutation unlearn sequential"),
+    Mutant("evidence.py", "gradient_bound(C, L, G)", "gradient_bound(C, L)"),
+    Mutant("evidence.py", "met + slack < lam + lam_min", "met + slack < lam_min"),
+    Mutant("evidence.py", "met + slack < lam", "met < lam"),
+    Mutant("evidence.py", "met - slack > lam + L", "met - slack > L"),
+    Mutant("evidence.py", "met - slack > lam", "met > lam"),
+    Mutant("evidence.py", "<= C + target.bound", "<= 2 * C + target.bound"),
+    Mutant("evidence.py", "left <= G + L * target.bound", "left <= G + L * C"),
+    Mutant("evidence.py", "_bound(left, mu, G)", "_bound(left, mu)"),
+    Mutant("evidence.py", "mu, G) <= target.value", "mu, G) <= 2 * C"),
+    Mutant("evidence.py", "target.value < 2**10 *", "target.value < 0 *"),
+    Mutant("evidence.py", "found[RESIDUAL] <= tol", "found[RESIDUAL] <= 10 * tol"),
+    Mutant("evidence.py", 'q.provenance == "measured"', 'q.provenance == "assumed"'),
+    Mutant("evidence.py", "F_r.gradient(estimate)", "F_r.gradient(unprojected)"),
+    Mutant("evidence.py", "vector_norm(unprojected", "vector_norm(estimate"),
+    # one request
+    Mutant("unlearn.py", "project(w - solution.x, C)", "w - solution.x"),
+    Mutant("unlearn.py", "b = retained_gradient(F, w, rows, whole)", "b = F.gradient(w)"),
+    Mutant("unlearn.py", "published(estimate, sigma, target.value,",
+           "published(estimate, sigma, target.bound,", "unlearn"),
+    Mutant("unlearn.py", "recomputed_buffers(F_r, released)", "recomputed_buffers(F, released)"),
+    Mutant("unlearn.py", "recomputed_buffers(F_r, released)", "recomputed_buffers(F_r, estimate)"),
+    Mutant("unlearn.py", "VOID if refuted else CONDITIONAL if trusted else holds",
+           "CONDITIONAL if trusted else VOID if refuted else holds"),
+    Mutant("unlearn.py", "CONDITIONAL if trusted else holds", "holds"),
+    Mutant("unlearn.py", "norm <= C,", "norm <= 2 * C,"),
+    Mutant("unlearn.py", "drift = 0.0 if stationary else target.value", "drift = 0.0"),
+    Mutant("unlearn.py", "stability_bound(n_r + n_u, n_u", "stability_bound(n_r, n_u"),
+    Mutant("unlearn.py", "n_u, g, mu, G)", "n_u, g, mu)"),
+    Mutant("unlearn.py", "min(bounds.trivial_bound(C), drift + stable)", "drift + stable"),
+    Mutant("unlearn.py", "Constants() if batchnorm.layers(F.model) else constants", "constants"),
+    Mutant("unlearn.py", "        check_precision(F)", "        pass"),
+    Mutant("unlearn.py", ".module(self.w)", ".module(self.estimate)"),
+    Mutant("unlearn.py", "        not secret,", "        True,"),
+    Mutant("unlearn.py", "    same_everywhere(F, w, rows, C)", "    pass", "distributed"),
+    # where the objective is strongly convex
+    Mutant("strongly_convex.py", "w, gradient=G", "w, gradient=1.05 * G"),
+    Mutant("strongly_convex.py", "refine(F_r, w", "refine(F, w"),
+    Mutant("strongly_convex.py", "strong_convexity_bound(left, mu, G) <=",
+           "strong_convexity_bound(left, mu) <="),
+    Mutant("strongly_convex.py", "evidence.LEFT: float(left.norm())",
+           "evidence.LEFT: refined.gradient"),
+    Mutant("strongly_convex.py", "not found[evidence.GRADIENT] <= G",
+           "not found[evidence.GRADIENT] <= 10 * G"),
+    Mutant("strongly_convex.py", "float((before - left).norm())",
+           "float(before.norm() + left.norm())"),
+    Mutant("strongly_convex.py", "found[LEAST] < mu -", "found[LEAST] < 0 -"),
+    Mutant("strongly_convex.py", "target.value, seed)", "target.value, seed or 0)"),
+    Mutant("strongly_convex.py", "Delta < rounding", "Delta < 0 * rounding"),
+    Mutant("strongly_convex.py", "not batchnorm.layers(F.model),", "True,"),
+    Mutant("strongly_convex.py", "calibrate(strongly_convex_sensitivity(constants), ",
+           "(strongly_convex_sensitivity(constants), "),
+    Mutant("strongly_convex.py", "stability_bound(F.n,", "stability_bound(F_r.n,"),
+    Mutant("strongly_convex.py", "(F.n * whole - F_u.n * F_u.gradient(w)) / F_r.n", "whole"),
+    Mutant("strongly_convex.py", "unlearn_strongly_convex(now, self.w",
+           "unlearn_strongly_convex(self.F, self.w"),
+    Mutant("strongly_convex.py", "    check_precision(F)", "    pass"),
+    Mutant("strongly_convex.py", "    check_vector(F, w)", "    pass", "strongly_convex unlearn"),
+    Mutant("refinement.py", "history[-1] > gradient:", "history[-1] > 1.05 * gradient:"),
+    Mutant("refinement.py", "(1 - t / 4) * norm", "100 * norm"),
+    Mutant("refinement.py", "(solution.steps + 1)", "solution.steps"),
+    Mutant("refinement.py", "if len(history) <= max_steps", "if len(history) < max_steps"),
+    Mutant("refinement.py", "Refinement(w, history[-1]", "Refinement(w, gradient"),
+    Mutant("refinement.py", "w - slope / smoothness", "w - slope * smoothness"),
+    # many requests
+    Mutant("sequential.py", "self.w = release.estimate", "self.w = release.w"),
+    Mutant("sequential.py", "self.kept = self.kept[~torch.isin(self.kept, wanted)]",
+           "self.kept = self.kept"),
+    Mutant("sequential.py", "self.seed + len(self.releases)", "self.seed"),
+    Mutant("sequential.py", "self.F.only(self.kept) if self.releases else self.F", "self.F"),
+    Mutant("sequential.py", "torch.searchsorted(self.kept, wanted)", "wanted"),
+    Mutant("sequential.py", "stationary=first", "stationary=True"),
+    Mutant("sequential.py", "compose_epsilon(sizes[:k], sigmas[:k], delta)", "max(each[:k])"),
+    Mutant("sequential.py", "            void is None,", "            True,"),
+    Mutant("sequential.py", "if void is None or", "if True or"),
+    Mutant("sequential.py", "require(not gone,", "require(True,"),
+    # the theorems
+    Mutant("bounds.py", "local_newton_bound(trivial_bound(C)", "local_newton_bound(C"),
+    Mutant("bounds.py", "(M * r**2 / 2", "(M * r**2"),
+    Mutant("bounds.py", "abs(lam) * r + G)", "abs(lam) * r)"),
+    Mutant("bounds.py", "2 * L * C + G", "L * C + G"),
+    Mutant("bounds.py", "tol * gradient / (lam + lam_min)", "tol * gradient / lam"),
+    Mutant("bounds.py", "math.sqrt(math.log(dim / rho))", "math.log(dim / rho)"),
+    Mutant("bounds.py", "(lam + lam_min) + 1 / 16", "(lam + lam_min)"),
+    Mutant("bounds.py", "max(2 * math.log", "min(2 * math.log"),
+    Mutant("bounds.py", "np.where(a == 0, (steps + 1) /", "np.where(a == 0, steps /"),
+    Mutant("bounds.py", "n_u * sample_gradient / n", "n_u * sample_gradient / (n - n_u)"),
+    Mutant("bounds.py", "/ n + 2 * G) / mu", "/ n + G) / mu"),
+    Mutant("bounds.py", "(gradient + G) / mu", "gradient / mu"),
+    Mutant("bounds.py", "lam + lam_min > 0", "lam + lam_min >= 0"),
+    Mutant("bounds.py", "2 * C + last", "2 * C"),
+    Mutant("bounds.py", "min(newton_bound(C, M, lam, lam_min, G), trivial_bound(C))",
+           "newton_bound(C, M, lam, lam_min, G)"),
+    # the noise
+    Mutant("noise.py", "(t / 2 - epsilon / t)", "(t / 2 + epsilon / t)"),
+    Mutant("noise.py", "gaussian_delta(sensitivity, s, epsilon) <= delta", "True"),
+    Mutant("noise.py", "1.25 / delta", "1 / delta"),
+    Mutant("noise.py", "math.hypot(*(", "sum(("),
+    Mutant("noise.py", "-rho), delta + rho", "-rho), delta"),
+    Mutant("noise.py", "SeedSequence(seed)", "SeedSequence(seed or 0)"),
+    Mutant("noise.py", "sensitivity / math.sqrt(len(estimate))", "sensitivity"),
+    Mutant("noise.py", "math.floor(math.log2(h))", "math.ceil(math.log2(h))"),
+    Mutant("noise.py", "noisy.round() *", "noisy *"),
+    Mutant("noise.py", "wide = estimate.double()", "wide = estimate"),
+    Mutant("noise.py", "sensitivity * (1 + ROUNDING)", "sensitivity"),
+    Mutant("noise.py", "0 < delta < 1", "0 <= delta < 1"),
+    Mutant("noise.py", '"classical" or epsilon <= 1', '"classical" or epsilon <= 10'),
+    Mutant("noise.py", "    if seed is not None:", "    if seed:"),
+    # what is proved of the network and of softmax regression
+    Mutant("lab/convex_network.py", "BEND = 4 /", "BEND = 2 /"),
+    Mutant("lab/convex_network.py", "2 * BEND * self.gain", "BEND * self.gain"),
+    Mutant("lab/convex_network.py", "self.curvature + weight_decay", "self.curvature"),
+    Mutant("lab/convex_network.py", "HESSIAN_LIPSCHITZ * A**3 + ", ""),
+    Mutant("lab/convex_network.py", " + 4 * a", ""),
+    Mutant("lab/convex_network.py", "[signs, -signs]", "[signs, signs]"),
+    Mutant("lab/convex_network.py", "        and F.loss is cross_entropy\n", ""),
+    Mutant("lab/convex_network.py", "    short_inputs(F)", "    pass"),
+    Mutant("lab/convex_network.py", "        mu > 0,", "        mu > -1,"),
+    Mutant("lab/convex_network.py", "SAMPLE_GRADIENT * self.slope", "self.slope"),
+    Mutant("evaluation/peers/convex.py", "SMOOTHNESS = 1 / 2", "SMOOTHNESS = 1 / 4"),
+    Mutant("evaluation/peers/convex.py", "math.sqrt(2 / 27)\n", "math.sqrt(1 / 27)\n"),
+    Mutant("evaluation/peers/convex.py", "SAMPLE_GRADIENT = math.sqrt(2)", "SAMPLE_GRADIENT = 1.0"),
+    Mutant("evaluation/peers/convex.py", "longest <= LONGEST", "longest <= 2 * LONGEST"),
+    Mutant("evaluation/peers/convex.py", "X.norm(dim=1).max()", "X.norm(dim=1).mean()"),
+    Mutant("evaluation/peers/convex.py", "- q[:, j])", "+ q[:, j])", "peers"),
+    Mutant("evaluation/peers/convex.py", "add_(F.weight_decay)", "add_(0)", "peers"),
+    Mutant("evaluation/peers/convex.py", "F.dtype == torch.float64,", "True,", "peers"),
+    Mutant("evaluation/peers/convex.py", "F.loss is cross_entropy and ", "", "peers"),
+    # the update and its solvers
+    Mutant("newton.py", "-F_u.n / F_r.n", "-F_u.n / F.n"),
+    Mutant("newton.py", "-F_u.n / F_r.n", "F_u.n / F_r.n"),
+    Mutant("newton.py", "solver(F_r, w, b, lam=lam).x", "solver(F, w, b, lam=lam).x"),
+    Mutant("newton.py", "/ (F.n - F_u.n)", "/ F.n"),
+    Mutant("newton.py", "- F_u.n * F_u.gradient(w)", "- F_u.gradient(w)"),
+    Mutant("cg.py", "unit - H(x) - lam * x", "unit - H(x)"),
+    Mutant("cg.py", "H(v) + lam * v", "H(v)"),
+    Mutant("cg.py", "history[-1] = (history[-1][0], float(r.norm()))", "pass"),
+    Mutant("cg.py", "if curvature <= 0", "if curvature < 0"),
+    Mutant("cg.py", "r + (rr / last) * v", "r"),
+    Mutant("cg.py", "x * size, residual", "x, residual"),
+    Mutant("cg.py", "if residual <= tol else STEPS", "if residual <= 10 * tol else STEPS"),
+    Mutant("cg.py", "1.01 * abs", "0.9 * abs"),
+    Mutant("lissa.py", "alpha=F.weight_decay + self.lam", "alpha=self.lam"),
+    Mutant("lissa.py", "alpha=F.weight_decay + self.lam", "alpha=F.weight_decay"),
+    Mutant("lissa.py", "self.H(x) + self.lam * x", "self.H(x)"),
+    Mutant("lissa.py", "size * (shares @ means) / scale", "size * (shares @ means)"),
+    Mutant("lissa.py", "CONVERGED if residual <= tol else NOISE_FLOOR", "CONVERGED"),
+    Mutant("lissa.py", "F.draw((self.chains, self.batch_size), self.generator)",
+           "F.draw((1, self.batch_size), self.generator).expand(self.chains, -1)"),
+    Mutant("lissa.py", "SCALE_MARGIN * curvature + lam", "SCALE_MARGIN * curvature"),
+    Mutant("lissa.py", "products.mean(0) + lam * means", "products.mean(0)"),
+    Mutant("linearised.py", " + F.weight_decay * v", ""),
+    Mutant("linearised.py", "keeps) * (samples.stop - samples.start)", "keeps) * F.pass_size"),
+    Mutant("linearised.py", "derivative_along(slope, at, pushed, again)", "pushed"),
+    Mutant("linearised.py", "len(v) * F.loss(", "F.loss("),
+    # the objective and what it refuses
+    Mutant("objective.py", "self.weight_decay / 2 *", "self.weight_decay *"),
+    Mutant("objective.py", " + self.weight_decay * self._from_center(w)", ""),
+    Mutant("objective.py", "w if self.center is None else w - self.center", "w"),
+    Mutant("objective.py", "leaf)[0] * len(x)", "leaf)[0] * self.pass_size"),
+    Mutant("objective.py", "rows=rows if self.rows is None else self.rows[rows]", "rows=rows"),
+    Mutant("objective.py", "keep[rows] = False", "keep[rows - 1] = False"),
+    Mutant("objective.py", "torch.randint(self.n, shape", "torch.randint(self.n - 1, shape"),
+    Mutant("objective.py", "checks.copied(model).eval()", "checks.copied(model)"),
+    Mutant("objective.py", ".sum(1).mean() / 2", ".sum(1).mean()"),
+    Mutant("objective.py", "min(start + self.pass_size, samples.stop)", "start + self.pass_size"),
+    Mutant("checks.py", "int(rows.max()) < n", "int(rows.max()) <= n"),
+    Mutant("checks.py", "        not twice,", "        True,"),
+    Mutant("checks.py", "        bad == 0,", "        True,"),
+    Mutant("checks.py", "[*layer._buffers, *plain]", "layer._buffers", "unlearn"),
+    Mutant("checks.py", "if not q.requires_grad]", "if False]", "unlearn"),
+    Mutant("checks.py", "_alike(together, again, 8),", "True,"),
+    Mutant("checks.py", "_alike(together, torch.cat(apart), 8),", "True,"),
+    Mutant("checks.py", " and _alike(together, mean, 0.1)", ""),
+    Mutant("checks.py", "int(y.max()) < classes", "int(y.max()) <= classes"),
+    Mutant("batchnorm.py", "layer.momentum = None", "layer.momentum = 0.1"),
+    Mutant("batchnorm.py", "layer.reset_running_stats()", "pass"),
+    Mutant("batchnorm.py", "if size != 1 or", "if size < 1 or"),
+    Mutant("batchnorm.py", "F.n // max(2, F.pass_size)", "F.n // F.pass_size"),
+    # what is kept, and under which name
+    Mutant("lab/store.py", ', "torch": torch.__version__', ""),
+    Mutant("lab/store.py", '"sources": _sources(sources)', '"sources": _sources(())'),
+    Mutant("lab/store.py", "if found != written", "if False"),
+    Mutant("lab/store.py", "digest.update(tensor.reshape", "bytes(tensor.reshape"),
+    Mutant("lab/store.py", "sha256(json.dumps(metadata, sort_keys=True).encode())", "sha256()"),
+    Mutant("lab/store.py", "value, sort_keys=True", "value"),
+    Mutant("lab/store.py", '    "projected_sgd.py",\n', "", "store experiments"),
+    Mutant("lab/experiments.py", "self.forget.tolist()", "len(self.forget)"),
+    Mutant("lab/experiments.py", '"seed": self.seed, ', ""),
+    Mutant("lab/experiments.py", '"data": self.images.digest', '"data": self.images.name'),
+    Mutant("lab/experiments.py", "self.train(self.F_r, self.F.initial())",
+           "self.train(self.F, self.F.initial())"),
+    Mutant("lab/experiments.py", "other.F.without(self.forget)", "other.F"),
+    Mutant("lab/contenders.py", "d.forget.tolist()", "len(d.forget)"),
+    Mutant("lab/stationary.py", '{"without": forget.tolist()}', '{"without": len(forget)}'),
+    # the models whose certificates are proved
+    Mutant("lab/proved.py", "sorted(int(i) for i in without)", "len(without)"),
+    Mutant("lab/proved.py", '"data": self.images.digest', '"data": self.images.name'),
+    Mutant("lab/proved.py", '{"G": G, ', "{"),
+    Mutant("lab/proved.py", "self.mu * Delta / 2", "self.mu * Delta"),
+    Mutant("lab/proved.py", "self.F.without(without) if len(without) else self.F", "self.F"),
+    Mutant("lab/proved.py", "math.sqrt(1 - BIAS**2) * flat", "flat"),
+    Mutant("lab/proved.py", "flat.norm(dim=1, keepdim=True)", "flat.norm(dim=1).max()"),
+    Mutant("lab/proved.py", "reach=strength", "reach=1.0"),
+    Mutant("lab/proved.py", "L=SMOOTHNESS + weight_decay", "L=SMOOTHNESS"),
+    # audits and verdicts
+    Mutant("evaluation/audit.py", "math.log(1 - level - delta) -", "math.log(1 - level) -"),
+    Mutant("evaluation/audit.py", "np.arange(v, r + 1)", "np.arange(v + 1, r + 1)"),
+    Mutant("evaluation/audit.py", "each = (1 - level) / 2", "each = 1 - level"),
+    Mutant("evaluation/audit.py", "(1 - fpr - delta)", "(1 - fpr)"),
+    Mutant("evaluation/audit.py", "sign * scores[len(scores) // SHARE :]", "sign * scores"),
+    Mutant("evaluation/audit.py", "found.bound > claimed", "found.bound > 2 * claimed"),
+    Mutant("evaluation/audit.py", "            holds != PROVED,", "            True,"),
+    Mutant("evaluation/audit.py", "found.ceiling < claimed", "found.bound < claimed"),
+    Mutant("evaluation/audit.py", "betaincinv(count + 1,", "betaincinv(count,"),
+    Mutant("evaluation/audit.py", "> np.median", "< np.median"),
+    Mutant("evaluation/audit.py", "bound(positives, 0)", "bound(hits, 0)"),
+    Mutant("lab/verdicts.py", ' - gaps["elsewhere"])', ")"),
+    Mutant("lab/verdicts.py", "gaps[methods].min(axis=1)", "gaps[methods].max(axis=1)"),
+    Mutant("lab/verdicts.py", "share >= 0.5", "share >= 0.1"),
+    Mutant("lab/verdicts.py", "factors > claimed", "factors >= claimed"),
+    Mutant("lab/verdicts.py", "(change <= -HAIR).all()", "(change <= -HAIR).any()"),
+    Mutant("lab/verdicts.py", "2 * won > of", "2 * won >= of"),
+    Mutant("lab/verdicts.py", "error <= requests.Delta", "error <= 2 * requests.Delta"),
+    Mutant("lab/verdicts.py", "halved and cheap[released] and gains", "halved and cheap[released]"),
+    Mutant("lab/verdicts.py", "0.9 * bound", "1.0 * bound"),
+    Mutant("lab/verdicts.py", "have > least", "have >= least"),
+    Mutant("lab/verdicts.py", "and p >= PAPER_SIZE", "or p >= PAPER_SIZE"),
+]  # fmt: skip
+
+
+# ---- a copy to put errors into ------------------------------------------------------------------
+
+
+def copied(folder: Path) -> Path:
+    """Package and tests in a folder of their own, compiled.
+
+    A compiled file is trusted by the hash of its source, so none is taken for one that changed.
+    """
+    for name in ("unlearnlib", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__", "benchmarks")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    by_hash = py_compile.PycInvalidationMode.CHECKED_HASH
+    compileall.compile_dir(folder / "unlearnlib", quiet=1, invalidation_mode=by_hash)
+    return folder
+
+
+@contextmanager
+def with_error(folder: Path, mutant: Mutant) -> Iterator[None]:
+    """The error is in the copy for as long as this lasts."""
+    path = folder / "unlearnlib" / mutant.source
+    text = path.read_text(encoding="utf-8")
+    path.write_text(mutant.applied(text), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+# ---- running tests ------------------------------------------------------------------------------
+
+
+class Failures:
+    """A pytest plugin that keeps the name of the first test to fail."""
+
+    first = ""
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.failed:
+            self.first = self.first or report.nodeid
+
+    def pytest_collectreport(self, report) -> None:
+        if report.failed:
+            self.first = self.first or f"{report.nodeid}, which cannot be imported"
+
+
+def noticed(folder: Path, files: list[str]) -> Outcome:
+    """The first test to fail in a process of its own, forked so that imports are paid once."""
+    started = time.perf_counter()
+    shutil.rmtree(folder / "cache", ignore_errors=True)  # no result of another mutant's
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        _test(folder, files, writing)
+    os.close(writing)
+    in_time, _, _ = select.select([reading], [], [], LIMIT)
+    said = os.read(reading, 10_000).decode() if in_time else f"ran longer than {LIMIT} s"
+    with suppress(ProcessLookupError):  # what it started itself may be running still
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reading)
+    return Outcome("" if said == PASSED else said or "died", time.perf_counter() - started)
+
+
+def _test(folder: Path, files: list[str], writing: int) -> None:
+    """What the forked process does; never returns."""
+    os.setsid()
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1), os.dup2(log, 2)
+    said = "died"
+    try:
+        os.chdir(folder)
+        failures = Failures()
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
+        code = importlib.import_module("pytest").main([*options, *files], plugins=[failures])
+        said = PASSED if code == 0 else failures.first or f"pytest ended with {code!r}"
+        if Path(sys.modules["unlearnlib"].__file__).parent.parent != folder:
+            said = "another unlearnlib was tested"
+    finally:
+        os.write(writing, said.encode())
+        os._exit(0)
+
+
+def prepare(folder: Path) -> None:
+    """Environment and imports that every forked process starts from."""
+    places = {name: str(folder / name.lower()) for name in ("CACHE", "FIGURES", "DATA")}
+    os.environ |= ENVIRONMENT | {f"UNLEARNLIB_{name}": place for name, place in places.items()}
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.dont_write_bytecode = True
+    sys.path[0] = str(folder)  # in place of the folder of this script
+    for name in HEAVY:
+        importlib.import_module(name)
+
+
+# ---- the report ---------------------------------------------------------------------------------
+
+
+def run(folder: Path, mutants: list[Mutant]) -> dict[Mutant, Outcome]:
+    """Each mutant's outcome, printed as it ends; stops if the code itself fails its tests."""
+    files = list(dict.fromkeys(file for mutant in mutants for file in mutant.files()))
+    print(f"the code as it is, {len(files)} test files", flush=True)
+    own = noticed(folder, files)
+    if own.by:
+        sys.exit((folder / "log").read_text() + f"\nwithout any mutant: {own.by}")
+    print(f"passes, {own.seconds:.0f} s", flush=True)
+    found, started = {}, time.perf_counter()
+    for count, mutant in enumerate(mutants, 1):
+        with with_error(folder, mutant):
+            found[mutant] = noticed(folder, mutant.files())
+        left = (time.perf_counter() - started) / count * (len(mutants) - count) / 60
+        said = "killed" if found[mutant].by else "SURVIVED"
+        seconds = found[mutant].seconds
+        line = f"{count}/{len(mutants)} {said}, {seconds:.0f} s, {left:.0f} min left: {mutant}"
+        print(line, flush=True)
+    return found
+
+
+def report(found: dict[Mutant, Outcome]) -> int:
+    """Print the table; 1 where a survivor has no reason, or too few were noticed."""
+    print()
+    for mutant, outcome in found.items():
+        print(f"{outcome.seconds:4.0f} s  {mutant}\n        {outcome.by or 'SURVIVED'}")
+    survivors = [mutant for mutant, outcome in found.items() if not outcome.by]
+    share = 1 - len(survivors) / len(found)
+    print(f"\n{len(found)} mutants, {len(found) - len(survivors)} killed ({share:.1%})")
+    for mutant in survivors:
+        print(f"SURVIVED {mutant}: {mutant.reason or 'write the test that notices'}")
+    return int(share < ENOUGH or not all(mutant.reason for mutant in survivors))
+
+
+def main() -> int:
+    """All mutants, or those of one file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="end of a source file's name: bounds.py")
+    only = parser.parse_args().only
+    mutants = [mutant for mutant in MUTANTS if mutant.source.endswith(only)]
+    if not mutants:
+        sys.exit(f"No mutant is of {only}; there are {', '.join(TESTS)}.")
+    for mutant in mutants:
+        mutant.applied((ROOT / "unlearnlib" / mutant.source).read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = copied(Path(name).resolve())
+        prepare(folder)
+        return report(run(folder, mutants))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
