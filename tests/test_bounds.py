@@ -99,6 +99,15 @@ def test_stability_bound_is_attained_by_opposite_slopes(g, mu, n, part):
     trained, retrained = -g * (2 * n_u - n) / n / mu, g / mu
     moved = abs(trained - retrained)
     assert moved == pytest.approx(bounds.stability_bound(n, n_u, g, mu), rel=1e-9)
+    for G in (0.1, 3.0):  # each stops G/mu short of its minimum, on the far side of the other's
+        moved = abs((trained - G / mu) - (retrained + G / mu))
+        assert moved == pytest.approx(bounds.stability_bound(n, n_u, g, mu, G), rel=1e-9)
+
+
+@pytest.mark.parametrize(("a", "b"), [(3.0, 0.5), (0.0, 0.5), (3.0, 0.0)])
+def test_strong_convexity_bound_is_attained_on_either_side_of_a_minimum(a, b):
+    """mu w^2/2 has the gradients a and -b at a/mu and -b/mu."""
+    assert bounds.strong_convexity_bound(a, 0.25, b) == a / 0.25 - -b / 0.25
 
 
 # ---- brute force: logistic regression, max |sigmoid''| = 1 / (6 sqrt 3) -------------------------

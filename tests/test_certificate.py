@@ -58,6 +58,12 @@ def test_one_unproved_constant_makes_it_conditional(name, kind):
     assert s.value == sensitivity(constants=KNOWN_CONSTANTS, **TERMS).value
 
 
+@pytest.mark.parametrize("name", ["M", "L", "lam_min"])
+def test_training_enforces_a_G_and_nothing_else(name):
+    constants = Constants(**KNOWN | {name: chosen(KNOWN[name].value)})
+    assert sensitivity(constants=constants, **TERMS).holds == "conditional"
+
+
 def test_a_bound_above_the_ball_falls_back_to_it_whatever_was_assumed():
     s = sensitivity(C=0.5, lam=1.0, tol=0.02, constants=Constants(M=1, L=0.9, G=0))
     assert (s.value, s.holds) == (1.0, "proved")

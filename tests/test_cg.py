@@ -61,6 +61,13 @@ def test_steps_used_up_is_told_apart(softmax, vectors):
     assert found.residual == pytest.approx(residual, rel=1e-9)
 
 
+def test_almost_the_tolerance_is_not_the_tolerance(softmax, vectors):
+    F, b = softmax.objective(), vectors(15)
+    for steps, residual in conjugate_gradient(F, softmax.w, b, lam=0.1).history[1:-1]:
+        found = conjugate_gradient(F, softmax.w, b, lam=0.1, tol=residual / 1.1, max_steps=steps)
+        assert not found.converged and found.residual == pytest.approx(residual)
+
+
 def test_a_tolerance_beyond_float32_stagnates_at_rounding_and_float64_is_the_remedy(softmax):
     softmax.model.float()
     F, w = softmax.objective(), softmax.w.float()

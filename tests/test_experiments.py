@@ -36,6 +36,16 @@ def test_training_happens_once(monkeypatch):
     assert torch.equal(Experiment(replace(SMALL, lam=9.0), 0).w, first)
 
 
+def test_the_key_tells_apart_whatever_decides_the_training(monkeypatch):
+    d = Experiment(SMALL, 0)
+    other = replace(d.images, x_train=d.images.x_train.flip(0))
+    keys = [d.key("trained"), Experiment(SMALL, 1).key("trained"), d.key("retrained"),
+            Experiment(replace(SMALL, lr=2 * SMALL.lr), 0).key("trained")]  # fmt: skip
+    monkeypatch.setattr(experiments, "images", lambda *of: other)
+    keys.append(Experiment(SMALL, 0).key("trained"))
+    assert not any(a == b for k, a in enumerate(keys) for b in keys[:k])
+
+
 def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypatch):
     really = data.load
 
@@ -101,5 +111,6 @@ def test_the_four_references_are_four_models():
     apart = {name: float((w - d.w).norm()) for name, w in runs.items()}
     assert apart["warm"] < apart["elsewhere"]
     assert d.F_r.value(d.warm.w) < d.F_r.value(d.w)
-    other = Experiment(SMALL, 1000).F.initial()
-    assert (other != d.F.initial()).any()
+    other = Experiment(SMALL, 1000)
+    assert (other.F.initial() != d.F.initial()).any()
+    assert not torch.equal(runs["elsewhere"], other.w)  # which was trained on all images

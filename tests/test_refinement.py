@@ -80,6 +80,17 @@ def test_steps_that_run_out_are_named(softmax):
         ul.refine(F, 5 * softmax.w, gradient=1e-12, max_steps=1)
 
 
+def test_where_newton_steps_run_out_descent_at_one_over_L_arrives(softmax):
+    """Each of its steps leaves at most 1 - mu/L of the gradient."""
+    F = softmax.objective(weight_decay=0.5)
+    L = float((F.x.square().sum(1) + 1).max()) / 2 + 0.5  # ||diag(p) - p p^T|| <= 1/2
+    found = ul.refine(F, 5 * softmax.w, gradient=1e-9, smoothness=L, max_steps=1)
+    assert found.gradient <= 1e-9 < found.history[1]
+    descent = found.history[1:]
+    for before, after in zip(descent, descent[1:], strict=False):
+        assert after <= (1 - 0.5 / L) * before * (1 + 1e-9)
+
+
 def test_a_gradient_below_rounding_is_refused(softmax):
     F, w = softmax.objective(weight_decay=0.1).to(torch.float32), softmax.w.float()
     with pytest.raises(ul.DivergenceError, match=r"rounding in torch.float32.*F.to"):

@@ -52,6 +52,18 @@ def test_where_the_ball_is_wide_enough_the_same_claim_is_proved():
     assert (release.estimate - retrained).norm() <= release.certificate.sensitivity.value
 
 
+def test_a_gradient_of_2LC_and_G_refutes_nothing():
+    """The ball holds the retrained model where its gradient is 1/2; w is on the other side."""
+    F = linear([[1.0]] * 3, [-8.0, 1.5, 1.5])
+    terms = dict(C=1.0, lam=0.0, tol=1e-6, delta=1e-5, epsilon=1.0)
+    w = torch.tensor([-1.0], dtype=torch.float64)
+    for G, holds in ((1.0, "conditional"), (0.4, "void")):
+        known = ul.Constants(M=0.0, L=1.0, lam_min=1.0, G=G)
+        card = ul.unlearn(F, w, [0], **terms, constants=known, stationary=False).certificate
+        assert card.holds == holds, card.reasons
+    assert "exceeds 2LC + G" in card.reasons[0]
+
+
 IDENTITY = ul.Constants(
     **EXACT, L=ul.proved(1, ""), lam_min=ul.proved(1, ""), G=ul.chosen(1e-6)
 )  # fmt: skip

@@ -1,14 +1,16 @@
 """Who asks to be forgotten: the sets are what their names say."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from unlearnlib import InputError
-from unlearnlib.lab import profiles
+from unlearnlib.lab import contenders, profiles
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.requests import Asked, in_turn, look_alikes, random_samples, whole_class
+from unlearnlib.lab.store import Stored
 
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=1)
 
@@ -68,6 +70,16 @@ def test_asked_is_the_same_experiment_with_another_forget_set(tmp_path, monkeypa
     own = Asked(SMALL, 0, wanted=tuple(d.forget.flip(0).tolist()))
     assert own.retrained.w.equal(d.retrained.w)
     assert len(list((tmp_path / "store" / "retrained").iterdir())) == 1
+
+
+def test_two_requests_of_one_size_are_answered_each_for_itself(monkeypatch):
+    keys, kept = [], {"scores": {}, "seconds": 0.0}
+    made = Stored({"w": torch.zeros(1)}, kept, Path(), fresh=True)
+    monkeypatch.setattr(contenders, "load_or_make", lambda kind, key, *a, **b: (
+        keys.append(key), made)[1])  # fmt: skip
+    for wanted in ((2, 5, 9), (2, 5, 8)):
+        contenders.contender(Asked(SMALL, 0, wanted=wanted), "certified (CG)", 1.0)
+    assert keys[0] != keys[1]
 
 
 @pytest.mark.parametrize("name", ["retrained", "elsewhere", "warm"])

@@ -88,9 +88,19 @@ def test_noise_is_added_to_the_estimate_and_repeats_with_its_seed(trained):
     assert first.certificate.noise == "reproducible: not private"
 
 
-def test_an_assumed_mu_makes_it_conditional(trained):
+def test_without_a_seed_the_noise_is_secret_and_never_repeats(trained):
     F, w = trained(1e-3)
-    claim = ul.Constants(lam_min=DECAY, G=ul.chosen(1e-3))
+    first, second = (
+        ul.unlearn_strongly_convex(F, w, [3], constants=constants(), **TERMS) for _ in range(2)
+    )
+    assert torch.equal(first.estimate, second.estimate) and not torch.equal(first.w, second.w)
+    assert first.certificate.noise == "secret, exact"
+
+
+@pytest.mark.parametrize("unproved", [{"lam_min": DECAY}, {"G": 1e-3}])
+def test_an_assumed_mu_or_G_makes_it_conditional(trained, unproved):
+    F, w = trained(1e-3)
+    claim = ul.Constants(**{"lam_min": ul.proved(DECAY, ""), "G": ul.chosen(1e-3)} | unproved)
     card = ul.unlearn_strongly_convex(F, w, [3], constants=claim, **TERMS).certificate
     assert card.holds == "conditional"
 

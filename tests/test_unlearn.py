@@ -345,6 +345,14 @@ def test_noise_has_sigma_in_each_coordinate():
     assert first.certificate.noise == "secret, exact" and not torch.equal(first.w, second.w)
 
 
+def test_the_grid_of_the_noise_is_as_fine_as_the_certified_distance_asks():
+    """A Delta of 2e-6 on 100 coordinates: far finer than 2^-40 of a sigma of 1."""
+    F = means(torch.zeros(3, 100).double())
+    terms = TERMS | dict(C=1e-6, epsilon=None, sigma=1.0, constants=ul.Constants(), lam=1.0)
+    cells = ul.unlearn(F, F.initial() * 0, [0], **terms).w * 2**40
+    assert not torch.equal(cells, cells.round())
+
+
 def test_a_seed_is_confessed():
     first, again = (ul.unlearn(*logistic(0), [1], seed=5, **TERMS) for _ in range(2))
     assert torch.equal(first.w, again.w)

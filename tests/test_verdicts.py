@@ -17,6 +17,7 @@ def gaps(ours, trained, elsewhere=0.01, other=0.05):
 def test_the_closest_wins_if_it_beats_doing_nothing_by_more_than_chance():
     assert verdicts.closest(gaps([0.01, 0.02, 0.01], trained=0.06), METHODS)[0] == "reproduced"
     assert verdicts.closest(gaps([0.01, 0.09, 0.09], trained=0.06), METHODS)[0] == "partly"
+    assert verdicts.closest(gaps([0.01, 0.09], trained=0.06), METHODS)[0] == "partly"  # half
     assert verdicts.closest(gaps([0.09, 0.09], trained=0.2), METHODS)[0] == "not reproduced"
 
 
@@ -60,8 +61,8 @@ def test_faster_on_all_on_some_on_none():
     def judged(*factors):
         return verdicts.faster(pd.Series(factors), claimed=10)[0]
 
-    assert [judged(11, 12), judged(9, 12), judged(1, 2)] == [
-        "reproduced", "partly", "not reproduced"
+    assert [judged(11, 12), judged(9, 12), judged(10, 12), judged(1, 10)] == [
+        "reproduced", "partly", "partly", "not reproduced"
     ]  # fmt: skip
 
 
@@ -69,8 +70,9 @@ def test_the_470_is_judged_at_the_papers_size_alone():
     assert verdicts.faster_than_exact(500, 60_000, 26_506)[0] == "reproduced"
     assert verdicts.faster_than_exact(400, 60_000, 26_506)[0] == "not reproduced"
     for factor in (5, 5000):
-        verdict, why = verdicts.faster_than_exact(factor, 4_000, 6_000)
-        assert verdict == "partly" and "not judged" in why
+        for n, p in ((4_000, 6_000), (60_000, 6_000), (4_000, 26_506)):
+            verdict, why = verdicts.faster_than_exact(factor, n, p)
+            assert verdict == "partly" and "not judged" in why
 
 
 def test_an_update_approximates_from_half_of_the_way_on():
