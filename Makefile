@@ -2,6 +2,7 @@
 
 PROFILE  = quick
 NOTEBOOK =
+ONLY     =
 PYTHON   = python3
 
 PROFILES    = $(basename $(notdir $(wildcard unlearnlib/lab/profiles/*.toml)))
@@ -9,7 +10,7 @@ OWN_FIGURES = $(addprefix figures/,$(filter-out laptop,$(PROFILES)))
 VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help env reproduce test test-lowest bench publish clean
+.PHONY: help env reproduce test test-lowest mutants bench publish clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
@@ -40,6 +41,9 @@ test: .venv/.ready ## run the tests, and every notebook at smoke size
 	$(VENV_PYTHON) $(PYTEST)
 test-lowest: .venv-lowest/.ready ## the same on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/python $(PYTEST)
+
+mutants: .venv/.ready ## put errors into the code, or into file ONLY: does a test notice? (25 minutes)
+	$(VENV_PYTHON) tests/mutants.py --only '$(ONLY)'
 
 # Alone on the machine, or the ratios mean nothing. Trained models come from the store.
 bench: export UNLEARNLIB_PROFILE = laptop

@@ -119,9 +119,11 @@ MUTANTS = [
     Mutant("certificate.py", 'q.provenance == "proved" or', 'q.provenance != "assumed" or'),
     Mutant("certificate.py", "bound += bounds.solver", "bounds.solver"),
     Mutant("certificate.py", "THE_BALL, PROVED)", "THE_BALL, _holds(constants.used()))"),
-    Mutant("certificate.py", "bound(G.value, mu.value, G.value)", "bound(G.value, mu.value)"),
-    Mutant("certificate.py", "_holds(constants.behind_convexity())", '_holds({"lam_min": mu})'),
-    Mutant("certificate.py", "with_rounding(s.value)", "s.value"),
+    Mutant("certificate.py", "bound(G.value, mu.value, G.value)", "bound(G.value, mu.value)",
+           "strongly_convex"),
+    Mutant("certificate.py", "_holds(constants.behind_convexity())", '_holds({"lam_min": mu})',
+           "strongly_convex"),
+    Mutant("certificate.py", "with_rounding(s.value)", "s.value", "strongly_convex"),
     Mutant("certificate.py", "gaussian_sigma(hidden, epsilon, delta)",
            'gaussian_sigma(hidden, epsilon, delta, "classical-unchecked")'),
     Mutant("certificate.py", "epsilon(hidden, sigma", "epsilon(hidden / 2, sigma"),
@@ -489,6 +491,9 @@ def report(found: dict[Mutant, Outcome]) -> int:
     print()
     for mutant, outcome in found.items():
         print(f"{outcome.seconds:4.0f} s  {mutant}\n        {outcome.by or 'SURVIVED'}")
+    for mutant, outcome in found.items():
+        if outcome.by and mutant.reason:
+            print(f"\nnoticed after all, so that it needs no reason: {mutant}")
     survivors = [mutant for mutant, outcome in found.items() if not outcome.by]
     share = 1 - len(survivors) / len(found)
     print(f"\n{len(found)} mutants, {len(found) - len(survivors)} killed ({share:.1%})")

@@ -169,6 +169,21 @@ def test_the_gradient_of_the_trained_model_is_at_most_G(below):
     assert any("train on, down to G" in reason for reason in card.reasons) is below
 
 
+@pytest.mark.parametrize(("step", "met", "said"), [
+    ([0.1, 0.0], 4.0, "meets curvature 4, above L = 3.9"),
+    ([0.0, 0.1], 0.25, "meets curvature 0.25, below lam_min = 0.5"),
+])  # fmt: skip
+def test_the_curvature_met_is_that_along_the_update_whoever_made_it(step, met, said):
+    F, w = plane()
+    wrong = replace(PLANE, L=ul.proved(3.9, ""), lam_min=ul.proved(0.5, ""))
+    terms = TERMS | dict(constants=wrong, C=2.0, lam=0.5)
+    solver = ending_at(w - torch.tensor(step, dtype=torch.float64))
+    card = ul.unlearn(F, w, [0, 1], solver=solver, **terms).certificate
+    found = card.measurements["curvature of H + lam I along the update"]
+    assert found == pytest.approx(met + 0.5)
+    assert any(said in reason for reason in card.reasons), card.reasons
+
+
 @pytest.mark.parametrize("samples", [5, 10])
 def test_a_hessian_of_a_few_samples_is_no_proof(samples):
     """The solver reports the residual on those it took, which tells nothing of the others."""
