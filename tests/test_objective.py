@@ -139,6 +139,13 @@ def test_indices_into_a_subset_count_within_it(mlp):
     assert nested.value(mlp.w) == pytest.approx(expected, abs=1e-12)
 
 
+def test_draws_reach_every_sample_of_a_subset_and_no_other(softmax, rng):
+    F = softmax.objective().only([4, 7, 9])
+    drawn = F.draw((20, 10), rng(0))
+    assert drawn.unique().tolist() == [0, 1, 2]
+    assert torch.equal(F.batch(drawn)[0], softmax.x[torch.tensor([4, 7, 9])[drawn]])
+
+
 def test_subsets_share_the_data_and_leave_the_whole_as_it_was(softmax):
     F = softmax.objective()
     for part in (F.only(ROWS), F.without(ROWS), F.only(ROWS).without([0]), F.to(torch.float32), F):

@@ -231,10 +231,11 @@ def test_a_decay_claimed_tenfold_is_refuted(many_softmax):
 
 def test_moving_further_than_the_gradients_differ_is_refuted(monkeypatch):
     F = means(torch.tensor([[3.0], [1.0], [1.25]], dtype=torch.float64))
-    card = card_of(F, F.y.mean(0), F.y[1:].mean(0), 1.0, monkeypatch, mu=1 + 1e-9)
-    assert any("claim a smaller lam_min" in reason for reason in card.reasons)
-    card = card_of(F, F.y.mean(0), F.y[1:].mean(0), 1.0, monkeypatch, mu=1.0)
-    assert card.holds == "proved"
+    w, minimum = F.y.mean(0), F.y[1:].mean(0)
+    for estimate in (minimum, (w + minimum) / 2):  # moved just as far as its gradient changed
+        card = card_of(F, w, estimate, 1.0, monkeypatch, mu=1 + 1e-9)
+        assert any("Refining moved" in reason for reason in card.reasons)
+        assert card_of(F, w, estimate, 1.0, monkeypatch, mu=1.0).holds == "proved"
 
 
 def test_what_the_check_costs(monkeypatch, trained):

@@ -294,6 +294,11 @@ def test_useful_means_better_than_strong_convexity_alone(n_u, useful):
     assert c.doing_nothing == pytest.approx(2 * n_u / 60, rel=1e-3) and c.useful is useful
 
 
+def test_doing_nothing_is_never_further_than_the_ball_is_wide():
+    c = ul.unlearn(*logistic(0, n=40), range(35), **TERMS).certificate  # 2 n_u / n = 1.75
+    assert c.doing_nothing == 2 * TERMS["C"]
+
+
 # What voids a certificate: wrong constants, other terms, what the reason says.
 FALSE = {
     "G": (dict(), {}, r"grad F\(w\).* exceeds G = 1e-06"),
@@ -388,6 +393,14 @@ REFUSED = [
     (dict(lam=1.0, constants=ul.Constants(L=2)), "lam = 1 .*lam_min = -2 .*lam > 2"),
     (dict(lam=-0.5), r"lam (is|=) -0\.5"),
 ]  # fmt: skip
+
+
+def test_a_model_just_outside_the_ball_is_refused():
+    F, w = logistic(0)
+    norm = float(w.norm())
+    ul.unlearn(F, w, [1], **TERMS | dict(C=norm * (1 + 1e-9)))
+    with pytest.raises(ul.InputError, match="not trained inside the ball"):
+        ul.unlearn(F, w, [1], **TERMS | dict(C=norm * (1 - 1e-9)))
 
 
 @pytest.mark.parametrize(("wrong", "message"), REFUSED)
