@@ -1,13 +1,15 @@
 """One call gives a notebook its pair; what stands in is named, and training happens once."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from unlearnlib.errors import DataError
 from unlearnlib.evaluation.metrics import accuracy
-from unlearnlib.lab import data, experiments, profiles
+from unlearnlib.lab import data, experiments, profiles, store
 from unlearnlib.lab.experiments import Experiment, generator
 
 
@@ -36,14 +38,30 @@ def test_training_happens_once(monkeypatch):
     assert torch.equal(Experiment(replace(SMALL, lam=9.0), 0).w, first)
 
 
-def test_the_key_tells_apart_whatever_decides_the_training(monkeypatch):
-    d = Experiment(SMALL, 0)
-    other = replace(d.images, x_train=d.images.x_train.flip(0))
+def test_the_key_tells_apart_whatever_decides_the_training():
+    d, reordered = Experiment(SMALL, 0), Experiment(SMALL, 0)
+    vars(reordered)["images"] = replace(d.images, x_train=d.images.x_train.flip(0))
     keys = [d.key("trained"), Experiment(SMALL, 1).key("trained"), d.key("retrained"),
             Experiment(replace(SMALL, lr=2 * SMALL.lr), 0).key("trained")]  # fmt: skip
-    monkeypatch.setattr(experiments, "images", lambda *of: other)
-    keys.append(Experiment(SMALL, 0).key("trained"))
+    keys.append(reordered.key("trained"))
     assert not any(a == b for k, a in enumerate(keys) for b in keys[:k])
+
+
+DECIDE_NOTHING = {"errors.py", "progress.py", "reduce.py", "lab/distributed.py", "lab/store.py"}
+
+
+def test_whatever_runs_while_training_is_part_of_the_key():
+    """Files that only refuse, show, share out or keep are left out."""
+    ran = set()
+    sys.setprofile(lambda frame, event, argument: ran.add(frame.f_code.co_filename))
+    try:
+        d = Experiment(replace(SMALL, epochs=1), 0)
+        d.train(d.F_r, d.F.initial())
+    finally:
+        sys.setprofile(None)
+    own = {Path(name).relative_to(store.PACKAGE) for name in ran if str(store.PACKAGE) in name}
+    named = {path.as_posix() for path in own} - DECIDE_NOTHING
+    assert len(named) >= 5 and not named - set(store.TRAINING_SOURCES)
 
 
 def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypatch):
