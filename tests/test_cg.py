@@ -128,6 +128,12 @@ def test_a_flat_direction_is_refused_with_a_lam_that_works(softmax, vectors):
     assert found.converged
 
 
+def test_no_curvature_at_all_is_refused(quadratic, vectors):
+    quadratic.loss = lambda outputs, y: (outputs * y).sum(1).mean()
+    with pytest.raises(NegativeCurvatureError, match="has curvature 0"):
+        conjugate_gradient(quadratic.objective(), quadratic.w, vectors(10), lam=0.0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

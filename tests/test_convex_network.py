@@ -57,6 +57,36 @@ def test_that_bound_is_attained():
     assert float(least) == pytest.approx(-net.curvature, rel=1e-9)
 
 
+def surely_wrong(strength, z):
+    """Two neurons at z and -z, on one sample of the other class: the network, F and w."""
+    net = network(width=2, strength=strength)
+    net.signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).double()
+    w = torch.zeros_like(net.moved)
+    w[:, 0] = torch.tensor([z, -z]) - net.start[:, 0]
+    return net, Objective(net, torch.eye(INPUTS)[:1].double(), torch.tensor([1])), w.flatten()
+
+
+def test_the_sample_gradient_is_attained():
+    """Where tanh is steepest, and the gain so large that the prediction is surely wrong."""
+    net, F, w = surely_wrong(strength=1e3, z=0.05)
+    assert 0.99 <= float(F.gradient(w).norm()) / net.sample_gradient() <= 1
+
+
+def test_the_hessian_of_a_weak_network_changes_as_its_neurons_bend():
+    """With little gain p = 1/2, so r V = 1, times the third derivative of tanh, -2 at 0."""
+    net, F, w = surely_wrong(strength=1e-3, z=0.0)
+    step = torch.zeros_like(w)
+    step[0] = 1e-4
+    change = torch.linalg.matrix_norm(F.hessian(w + step) - F.hessian(w), 2) / 1e-4
+    assert float(change) == pytest.approx(2 * net.gain, rel=1e-2)
+    assert change <= net.hessian_lipschitz()
+
+
+def test_decay_adds_itself_to_the_largest_curvature():
+    net = network()
+    assert net.gradient_lipschitz(2.5) == pytest.approx(net.gradient_lipschitz(0.0) + 2.5)
+
+
 def test_with_more_decay_the_objective_is_strongly_convex(data, vectors):
     net = network(strength=30.0)
     decay = 1.5 * net.curvature
