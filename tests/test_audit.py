@@ -158,6 +158,13 @@ def test_the_ceiling_of_k_models_by_hand():
     assert rates_audit(3, 3, 0, 3, delta=DELTA).ceiling == 0.0
 
 
+def test_the_ceiling_is_what_a_test_that_never_errs_would_show():
+    best = rates_audit(50, 50, 0, 40, delta=1e-3).bound
+    for hits, alarms in ((50, 0), (20, 0), (20, 30), (0, 40)):
+        found = rates_audit(hits, 50, alarms, 40, delta=1e-3)
+        assert found.ceiling == best >= found.bound
+
+
 def test_shadow_models_that_are_told_apart_reach_the_ceiling_from_either_side():
     rng = np.random.default_rng(0)
     for sign in (1, -1):

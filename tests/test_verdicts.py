@@ -103,6 +103,13 @@ def test_a_larger_damping_must_gain_on_doing_nothing(bound, error, verdict):
     assert ("falls with lam" if change < -1e-3 else "rises" if change > 1e-3 else "hardly") in why
 
 
+def test_the_error_must_fall_at_every_seed():
+    bound, error, nothing = (by([1.0, 1e5], one, other) for one, other in (
+        ((100, 41), (100, 41)), ((7.9, 5), (7, 7.9)), ((8, 8), (8, 8))
+    ))  # fmt: skip
+    assert verdicts.tightens(bound, error, nothing)[0] == "partly"
+
+
 def test_a_damping_that_was_refused_is_left_out():
     lams = [0.1, 1.0, 1e5]
     tables = by(lams, (1e9, 100, 41)), by(lams, (float("nan"), 7.9, 5)), by(lams, (8, 8, 8))
