@@ -57,7 +57,7 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
             table.append((name, "unknown", "", "nothing is claimed"))
     if card.tol is not None:
         table.append(("tol", number(card.tol), "chosen", "relative residual of the solver"))
-    return table + [(name, number(value), "known", "") for name, value in card.known.items()]
+    return table + [(name, number(value), "public", "") for name, value in card.known.items()]
 
 
 def private_rows(card: Certificate) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from mpmath import mpf, ncdf
 from . import by_hand
 
 COLOURS = {"confirmed": "#0072B2", "refuted": "#D55E00", "not covered": "#E69F00"}
-TABLE = "{:<23} {:<12} {:<13} {}\n    {}"
+TABLE = "{:<23} {:<12} {:<13} {:<13} {}\n    {}"
 SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
 LONGEST = 1 + mpf(10) ** -12  # norm of an input: rounding leaves 1 by less than that
 CHANCE = 1e-9  # that honest noise is refuted, on either side
@@ -40,6 +40,7 @@ class Line(NamedTuple):
 
     holds     True, False, or None where nothing here can judge
     needed    whether the card's "proved" rests on it
+    margin    how far found lies on the safe side of claimed, as a share of it
     """
 
     name: str
@@ -48,6 +49,7 @@ class Line(NamedTuple):
     holds: bool | None
     note: str = ""
     needed: bool = True
+    margin: float | str = ""
 
     @property
     def verdict(self) -> str:
@@ -58,10 +60,11 @@ class Line(NamedTuple):
 def at_most(name, found, claimed, wrong=0.0, note="", slack=SLACK) -> Line:
     """found <= claimed, for a found that is right to +-wrong; lam_min is a lower bound: >=."""
     short = claimed - found if name == "lam_min" else found - claimed
+    margin = float(-short / abs(claimed)) if claimed else 0.0
     short -= slack * abs(claimed)  # at most 0 where the claim holds
     holds = True if short + wrong <= 0 else None if short <= wrong else False
     note = note if holds is not None else f"rounding, {wrong:.2g} at most, leaves it open"
-    return Line(name, float(claimed), float(found), holds, note)
+    return Line(name, float(claimed), float(found), holds, note, margin=margin)
 
 
 class Verification(NamedTuple):
@@ -84,9 +87,10 @@ class Verification(NamedTuple):
         against = self.refuted or [q for q in self.lines if q.needed and q.holds is None]
         verdict = against[0].verdict if against else "confirmed"
         why = ", ".join(line.name for line in against) or 'all that "proved" rests on'
-        rows = [[verdict, why], ["line", "verdict", "claimed", "found", ""]]
+        rows = [[verdict, why], ["line", "verdict", "claimed", "found", "margin", ""]]
         for q in self.lines:
-            values = [v if isinstance(v, str) else f"{v:.6g}" for v in (q.claimed, q.found)]
+            numbers = (q.claimed, q.found, q.margin)
+            values = [v if isinstance(v, str) else f"{v:.6g}" for v in numbers]
             rows.append([q.name, q.verdict, *values, q.note])
         return rows
 
@@ -95,7 +99,8 @@ class Verification(NamedTuple):
         return "\n".join([": ".join(top), *(TABLE.format(*row).rstrip() for row in rows)])
 
     def _repr_html_(self) -> str:
-        body = "".join("<td>".join(["<tr>", *map(html.escape, row)]) for row in self.rows())
+        cell = "<td style='text-align:left'>"
+        body = "".join(cell.join(["<tr>", *map(html.escape, row)]) for row in self.rows())
         return f"<table style='border-left:6px solid {COLOURS[self.rows()[0][0]]}'>{body}</table>"
 
 
