@@ -167,7 +167,7 @@ MUTANTS = [
     Mutant("unlearn.py", "drift = 0.0 if stationary else target.value", "drift = 0.0"),
     Mutant("unlearn.py", "stability_bound(n, n_u", "stability_bound(n - n_u, n_u"),
     Mutant("unlearn.py", "n_u, g, mu, G)", "n_u, g, mu)"),
-    Mutant("unlearn.py", "min(bounds.trivial_bound(C), drift", "max(bounds.trivial_bound(C), drift"),
+    Mutant("unlearn.py", "min(bounds.trivial_bound(C), d", "max(bounds.trivial_bound(C), d"),
     Mutant("unlearn.py", "Constants() if batchnorm.layers(F.model) else constants", "constants"),
     Mutant("unlearn.py", "        check_precision(F)", "        pass"),
     Mutant("unlearn.py", ".module(self.w)", ".module(self.estimate)"),

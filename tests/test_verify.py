@@ -223,6 +223,17 @@ def test_a_solvers_word_is_not_taken(ball):
         assert opinion.confirmed == (verdict == "confirmed")
 
 
+@pytest.mark.parametrize(("short", "verdict"), [(2.0, "confirmed"), (0.5, "not covered")])
+def test_the_retrained_models_own_gradient_counts_in_a_ball(ball, short, verdict):
+    """A gradient of lam_min Delta - G proves Delta; half a G more leaves it open."""
+    F, w, known, release = ball
+    F_r, G, away = F.without(FORGET), 1e-6, torch.ones_like(w)
+    limit = known["lam_min"] * release.certificate.sensitivity.value - short * G
+    t = step(F_r, release.estimate, away, limit)
+    opinion = ul.verify(F, w, FORGET, moved(release, t * away))
+    assert line(opinion, AT_ESTIMATE).verdict == verdict
+
+
 def test_an_input_longer_than_1_is_refuted(softmax):
     F, w, known, _ = softmax
     release = released(F, ul.refine(F, w, gradient=1e-6).w, known, G=1e-2)
@@ -523,6 +534,13 @@ def test_wrong_logits_are_in_the_bound_of_a_residual(size, far):
                 off = [f[k] + (2 * sign - 1) * df[k] for k, sign in enumerate(signs)]
                 wrong = mpmath.norm(mp_matrix(r[0]) - mp_softmax_residual(off, y))
                 assert wrong <= dr[0]
+
+
+def test_opposite_errors_of_two_logits_reach_the_bound_of_a_residual():
+    f, y, e = np.array([[0.0, -30.0]]), np.array([0]), 0.3
+    r, dr = by_hand.residual(f, np.full((1, 2), e), y)
+    worst, _ = by_hand.residual(f + [[-e, e]], np.zeros((1, 2)), y)
+    assert 0.999 * dr[0] <= np.linalg.norm(worst - r) <= dr[0]
 
 
 @pytest.mark.parametrize("gain", [1e3, 1e6])
