@@ -1,13 +1,14 @@
 """BatchNorm: trained on batch statistics, frozen in an objective, recomputed from the data."""
 
 import copy
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import batch_norm, cross_entropy
 
-from unlearnlib import InputError, Objective, batchnorm, projected_sgd
+from unlearnlib import InputError, Objective, batchnorm, projected_sgd, unlearn
 from unlearnlib.evaluation.baselines import neggrad_plus
 
 MEAN, VARIANCE, BATCHES = "1.running_mean", "1.running_var", "1.num_batches_tracked"
@@ -233,3 +234,11 @@ def test_looking_for_a_batch_of_one_changes_no_training(case, rng, monkeypatch, 
     without = projected_sgd(F, w, generator=rng(), **settings)
     assert torch.equal(run.w, without.w)
     assert all(torch.equal(run.buffers[name], without.buffers[name]) for name in run.buffers)
+
+
+def test_a_request_that_leaves_one_sample_is_refused_before_anything_is_solved(flat):
+    F, solver = flat(5), Mock()
+    terms = dict(C=9.0, lam=50.0, delta=1e-5, sigma=0.1, solver=solver)
+    with pytest.raises(InputError, match="retain at least two samples"):
+        unlearn(F, F.initial(), range(4), **terms)
+    solver.assert_not_called()

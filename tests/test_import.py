@@ -180,4 +180,4 @@ def test_counting_leaves_out_blanks_comments_and_docstrings():
 def test_the_algorithms_floor_stays_small():
     sizes = {file.name: code_lines(file.read_text(encoding="utf-8")) for file in
              PACKAGE.glob("*.py")}  # fmt: skip
-    assert 0 < sum(sizes.values()) < LIMIT, sizes
+    assert 0 < sum(sizes.values()) <= LIMIT, sizes

@@ -235,6 +235,7 @@ def test_a_scale_below_what_lam_alone_needs_is_refused(F, softmax, vectors):
         (dict(scale="atuo"), "scale is 'atuo'; give a number > 0, or 'auto'"),
         (dict(scale=-1.0), "scale is -1.0; give a number > 0"),
         (dict(scale=float("nan")), "scale is nan"),
+        (dict(scale=float("inf")), "scale is inf"),
         (dict(steps=2.5), "steps is 2.5; .*a whole number"),
         (dict(steps=0), "steps is 0; it must be at least 1"),
         (dict(chains=0), "chains is 0; it must be at least 1"),

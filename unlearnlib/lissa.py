@@ -221,7 +221,7 @@ def _stagnates(residuals: list[float]) -> bool:
 def _check_scale(F: Objective, lam: float, scale: float | str) -> None:
     if scale == "auto":
         return
-    positive = isinstance(scale, (int, float)) and scale > 0
+    positive = isinstance(scale, (int, float)) and 0 < scale < math.inf
     require(positive, f"scale is {scale!r}; give a number > 0, or 'auto' to have it measured.")
     known = lam + F.weight_decay
     why = f"lam and the decay add {known:g} to all of H, so it must be > {known / 2:g}. Use 'auto'."

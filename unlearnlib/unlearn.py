@@ -101,6 +101,7 @@ def unlearn(
     check_model(F, w, C)
     rows = F.indices(forget)
     F_r, F_u = F.without(rows), F.only(rows)
+    batchnorm.check_batch(F_r, w, F_r.n, "retain at least two samples")
     target = target_sensitivity(F, C, lam, tol, constants)
     epsilon, sigma = certificate.calibrate(target, delta, epsilon, sigma)
     F.reduce.require_same(w=w, forget=rows, C=torch.tensor(C), x=F.x, y=F.y)
