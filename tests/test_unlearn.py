@@ -399,7 +399,7 @@ def test_a_model_just_outside_the_ball_is_refused():
     F, w = logistic(0)
     norm = float(w.norm())
     ul.unlearn(F, w, [1], **TERMS | dict(C=norm * (1 + 1e-9)))
-    with pytest.raises(ul.InputError, match="not trained inside the ball"):
+    with pytest.raises(ul.InputError, match="so no bound applies. Train with"):
         ul.unlearn(F, w, [1], **TERMS | dict(C=norm * (1 - 1e-9)))
 
 

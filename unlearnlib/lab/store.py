@@ -33,6 +33,7 @@ CACHE = "UNLEARNLIB_CACHE"
 # be it a plot or a bound, must not throw trained models away.
 TRAINING_SOURCES = (
     "checks.py",
+    "layers.py",
     "objective.py",
     "projected_sgd.py",
     "batchnorm.py",
