@@ -350,3 +350,18 @@ def test_what_names_no_samples_is_refused(data, rows, message):
 def test_a_public_buffer_that_is_not_there_is_refused(data):
     with pytest.raises(InputError, match="public_buffers names ..mean..; the model has no such"):
         Objective(linear(), *data, public_buffers=["mean"])
+
+
+def test_a_forward_that_writes_a_buffer_is_refused(data):
+    class Running(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = linear()
+            self.register_buffer("mean", torch.zeros(4).double())
+
+        def forward(self, x):
+            self.mean.mul_(0.9).add_(0.1 * x.detach()[0])
+            return self.linear(x)
+
+    with pytest.raises(InputError, match=r"forward changes the buffers \['mean'\]"):
+        Objective(Running(), *data, public_buffers=["mean"])

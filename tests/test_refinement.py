@@ -104,3 +104,21 @@ def test_a_gradient_below_rounding_is_refused(softmax):
 def test_arguments_out_of_range_are_refused(softmax, wrong, said):
     with pytest.raises(ul.InputError, match=said):
         ul.refine(softmax.objective(), softmax.w, **wrong)
+
+
+def test_a_gradient_that_is_no_number_is_not_small(vectors):
+    def rooted(outputs, y):
+        return (1.0 - outputs).sqrt().mean()
+
+    model = torch.nn.Linear(1, 1, bias=False).double()
+    F = ul.Objective(model, torch.tensor([[0.1], [0.2]]).double(), torch.zeros(2), loss=rooted)
+    with pytest.raises(ul.UnlearnError):
+        ul.refine(F, torch.tensor([20.0]).double(), gradient=1e-9)
+
+
+def test_the_last_resort_ends_where_it_would_take_for_ever(softmax):
+    F = softmax.objective(weight_decay=0.1)
+    far = F.to(torch.float64)
+    far.weight_decay = 1e12
+    with pytest.raises(ul.DivergenceError, match="after 1000 steps"):
+        ul.refine(F, softmax.w, gradient=1e-6, curvature=far, smoothness=1e9, max_steps=1)

@@ -189,7 +189,7 @@ def test_the_gradient_at_the_estimate_is_measured_and_at_most_G(monkeypatch):
     F = means(torch.tensor([[3.0], [1.0], [1.25]], dtype=torch.float64))
     estimate = torch.tensor([1.125 + 0.01], dtype=torch.float64)
     reached = float(F.without([0]).gradient(estimate).norm())
-    at, below = reached, math.nextafter(reached, 0)
+    at, below = reached * (1 + 1e-12), reached * (1 - 1e-12)
     assert card_of(F, F.y.mean(0), estimate, at, monkeypatch).holds == "proved"
     card = card_of(F, F.y.mean(0), estimate, below, monkeypatch)
     assert card.holds == "void" and "refine further, down to G" in card.reasons[0]
@@ -236,6 +236,49 @@ def test_moving_further_than_the_gradients_differ_is_refuted(monkeypatch):
         card = card_of(F, w, estimate, 1.0, monkeypatch, mu=1 + 1e-9)
         assert any("Refining moved" in reason for reason in card.reasons)
         assert card_of(F, w, estimate, 1.0, monkeypatch, mu=1.0).holds == "proved"
+
+
+def test_a_curvature_that_changes_what_it_is_given_changes_no_card(trained):
+    F, w = trained(1e-3)
+
+    def damped(F_r):
+        F_r.weight_decay += 0.01
+        return F_r
+
+    release = ul.unlearn_strongly_convex(
+        F, w, [0, 1], constants=constants(), curvature=damped, **TERMS
+    )
+    exact = ul.refine(F.without([0, 1]), w, gradient=1e-12).w
+    assert release.certificate.holds == "proved" and F.weight_decay == DECAY
+    assert (release.estimate - exact).norm() <= 1e-3 / DECAY
+
+
+def test_the_gradient_at_the_estimate_is_summed_in_another_order(trained, monkeypatch):
+    """As where rounding hides it in the order in which refining summed."""
+    F, w = trained(1e-3)
+    plain = ul.Objective.gradient
+
+    def hidden_in_order(F, w):
+        in_order = F.rows is None or bool((F.rows.diff() > 0).all())
+        return plain(F, w) * (not in_order)
+
+    monkeypatch.setattr(ul.Objective, "gradient", hidden_in_order)
+    card = ul.unlearn_strongly_convex(F, w + 1, [3], constants=constants(), **TERMS).certificate
+    assert card.holds == "void" and "refine further" in card.reasons[0]
+
+
+class SingleInside(torch.nn.Linear):
+    def forward(self, x):
+        return (x.float() @ self.weight.float().T).double()
+
+
+def test_a_model_that_computes_in_single_precision_inside_proves_nothing():
+    x = torch.rand(9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = SingleInside(2, 1, bias=False).double()
+    F = ul.Objective(model, x, x[:, :1], loss=ul.squared_error, weight_decay=0.1)
+    claim = ul.Constants(lam_min=ul.proved(0.1, ""), G=ul.chosen(1e-3))
+    with pytest.raises(ul.InputError, match="or less inside; use"):
+        ul.unlearn_strongly_convex(F, F.initial(), [0], constants=claim, **TERMS)
 
 
 def test_what_the_check_costs(monkeypatch, trained):

@@ -218,7 +218,7 @@ def test_a_kept_gradient_is_not_believed():
     assert kept.holds == "conditional" and "given as whole=" in kept.reasons[0]
 
 
-@pytest.mark.parametrize("what", ["buffer", "frozen", "attribute"])
+@pytest.mark.parametrize("what", ["buffer", "frozen", "attribute", "list", "array"])
 def test_what_is_published_beside_w_must_be_public(what):
     x, y = torch.randn(20, 3).double(), torch.randint(2, (20,))
 
@@ -229,10 +229,13 @@ def test_what_is_published_beside_w_must_be_public(what):
             if what == "buffer":
                 self.register_buffer("mean", x.mean(0))
             else:
-                self.mean = nn.Parameter(x.mean(0), False) if what == "frozen" else x.mean(0)
+                mean = x.mean(0)
+                held = {"list": [mean], "array": mean.numpy(), "attribute": mean}
+                self.mean = nn.Parameter(mean, False) if what == "frozen" else held[what]
 
         def forward(self, x):
-            return self.linear(x - self.mean)
+            mean = self.mean[0] if what == "list" else torch.as_tensor(self.mean)
+            return self.linear(x - mean)
 
     F = ul.Objective(Centred(), x, y, weight_decay=0.1)
     terms = dict(delta=1e-5, epsilon=1.0)
@@ -250,6 +253,33 @@ def test_what_is_published_beside_w_must_be_public(what):
     F = ul.Objective(Centred(), x, y, weight_decay=0.1, public_buffers=["mean"])
     card = ul.unlearn(F, F.initial(), [0], C=9.0, lam=1.0, **terms).certificate
     assert card.public()["known to all"]["public buffers"] == "mean"
+
+
+def test_a_batchnorm_layer_may_hold_its_statistics_alone():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
+    x, y, terms = torch.randn(20, 3).double(), torch.randint(2, (20,)), dict(delta=1e-5, sigma=1.0)
+    ul.unlearn(F := ul.Objective(model, x, y), F.initial(), [0], C=9.0, lam=9.0, **terms)
+    model[1].register_buffer("first", x[:1])
+    F = ul.Objective(model, x, y)
+    with pytest.raises(ul.InputError, match="1.first would be published"):
+        ul.unlearn(F, F.initial(), [0], C=9.0, lam=9.0, **terms)
+
+
+@pytest.mark.parametrize("x", [torch.ones(5, 3), torch.full((3,), math.nan), torch.ones(2)])
+def test_an_update_that_is_no_finite_vector_is_never_released(x):
+    F = means(torch.zeros(5, 3).double())
+    terms = TERMS | dict(constants=ul.Constants(), C=9.0)
+    with pytest.raises(ul.UnlearnError, match="the solver's x|not finite"):
+        ul.unlearn(F, F.initial() * 0, [0], solver=reports(x=x.double()), **terms)
+
+
+def test_what_is_known_to_all_can_not_be_overridden_but_for_the_first_days_number():
+    F, w = logistic(0)
+    said = {"samples at the start": 99, "weight decay": 7.0, "tuned on": "digits"}
+    known = ul.unlearn(F, w, [1], known=said, **TERMS).certificate.known
+    assert known == {
+        "samples at the start": 99, "weight decay": 1.0, "weights": 3, "tuned on": "digits"
+    }  # fmt: skip
 
 
 # ---- rule 1: sigma knows nothing of the data. Rule 2: what holds, what is useful ----------------

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from . import bounds, card, checks
 from .errors import require, require_at_least
-from .noise import check_delta, gaussian_epsilon, gaussian_sigma, with_rounding
+from .noise import gaussian_epsilon, gaussian_sigma, with_rounding
 
 Known = dict[str, float | str]
 PROVED, CONDITIONAL, VOID = "proved", "conditional", "void"
@@ -159,7 +159,6 @@ def calibrate(
 
     What is hidden is Delta and the rounding of the sampler; see `noise.published`.
     """
-    check_delta(delta)
     hidden = with_rounding(s.value)
     one = (epsilon is None) != (sigma is None)
     require(one, f"epsilon is {epsilon} and sigma is {sigma}; give exactly one, the other follows.")

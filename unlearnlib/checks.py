@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
+from torch.utils._pytree import tree_leaves
 
 from .errors import InputError, require
 
 Indices = Sequence[int] | Set[int] | Iterator[int] | np.ndarray | Tensor
+STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule", "ScriptModule")
 
 
@@ -106,14 +108,18 @@ def model(net: nn.Module) -> None:
 def unpublished(net: nn.Module, public: Set[str]) -> list[str]:
     """Names of the tensors that are released beside w as they are and were not declared public.
 
-    Buffers, frozen weights, and tensors that a layer holds as plain attributes. BatchNorm's
-    statistics are left out: they are computed anew for each release.
+    Buffers, frozen weights, and tensors or arrays that a layer holds in an attribute, a list, tuple
+    or dict; what other Python objects hold is not seen. BatchNorm's statistics are left out: they
+    are computed anew for each release.
     """
     held = [name for name, q in net.named_parameters() if not q.requires_grad]
+    weights, own = {id(q) for q in net.parameters()}, {"_parameters", "_buffers", "_modules"}
     for prefix, layer in net.named_modules():
-        if not isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            plain = [name for name, q in vars(layer).items() if isinstance(q, Tensor)]
-            held += [f"{prefix}.{name}".lstrip(".") for name in [*layer._buffers, *plain]]
+        anew = STATISTICS if isinstance(layer, nn.modules.batchnorm._BatchNorm) else set()
+        for name, q in (vars(layer) | layer._buffers).items():
+            leaves = [z for z in tree_leaves(q) if isinstance(z, Tensor | np.ndarray)]
+            if name not in own | anew and any(id(z) not in weights for z in leaves):
+                held.append(f"{prefix}.{name}".lstrip("."))
     unknown = sorted(set(public) - set(held))
     require(not unknown, f"public_buffers names {unknown}; the model has no such; it has {held}.")
     return [name for name in held if name not in public]

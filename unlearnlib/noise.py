@@ -204,7 +204,7 @@ def _rounded_up(value: float, enough: Callable[[float], bool]) -> float:
     """The value, or the first above it that is enough: by 2^-52 of it, by twice that, and so on."""
     more, raised = 2.0**-52, value
     while not enough(raised):
-        raised, more = value * (1 + more), 2 * more
+        raised, more = max(value, 1e-300) * (1 + more), 2 * more
     return raised
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,8 @@ class Objective:
         self._check_data()
         self._check_curvature()
         self._vmapped = self._has_rules()
+        moved = [k for k, q in model.named_buffers() if not torch.equal(q, self.buffers[k])]
+        require(not moved, f"forward changes the buffers {moved}; it must leave them, in eval().")
 
     # ---- what it holds ---------------------------------------------------------------------
 
@@ -302,12 +305,10 @@ class Objective:
     def _has_rules(self) -> bool:
         """Whether vmap can run the model; it has no rule for some operations, as recurrent ones."""
         w, (x, _) = self.initial(), self.batch(slice(0, 1))
-        try:
-            with torch.no_grad():
-                vmap(self.outputs_of)(self.pieces(w[None]), x[None])
-        except RuntimeError:
-            return False
-        return True
+        with suppress(RuntimeError), torch.no_grad():
+            vmap(self.outputs_of)(self.pieces(w[None]), x[None])
+            return True
+        return False
 
     def indices(self, rows: Indices) -> Tensor:
         """`rows` as integers, if they name samples of this objective, each once, at least one."""

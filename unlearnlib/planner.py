@@ -46,5 +46,5 @@ def plan(
 def affordable(sigma: float, sensitivity: float, epsilon: float, delta: float) -> int:
     """How many releases with this noise stay within (epsilon, delta) together; 0 if none does."""
     require(0 < sigma < math.inf, f"sigma is {sigma}; give a finite one; without noise none is.")
-    single = gaussian_sigma(sensitivity, epsilon, delta)
-    return math.floor((sigma / single) ** 2 * (1 + 1e-9))  # a plan's own sigma affords its requests
+    # a plan's own sigma affords its requests, whatever rounding did
+    return math.floor((sigma / gaussian_sigma(sensitivity, epsilon, delta)) ** 2 * (1 + 1e-9))

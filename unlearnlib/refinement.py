@@ -54,8 +54,8 @@ def refine(
                 it ends, since the gradient is F's own.
     smoothness  L, where ||grad F|| is known to be L-Lipschitz: where no length of a Newton step
                 lowers the gradient, or max_steps of them did not suffice, gradient descent at 1/L
-                does. Each such step leaves at most 1 - mu/L of it where F is mu-strongly convex,
-                so that the end is reached, up to rounding.
+                does, for up to 1000 max_steps in all. Each such step leaves at most 1 - mu/L of it
+                where F is mu-strongly convex, so that the end is reached, up to rounding.
 
     Raises DivergenceError where no step makes the gradient smaller, or without `smoothness`
     max_steps are used up, and NegativeCurvatureError where H is not positive definite.
@@ -66,14 +66,14 @@ def refine(
     started, model = time.perf_counter(), curvature or F
     slope = F.gradient(w)
     history, cost = [float(slope.norm())], 1.0
-    while history[-1] > gradient:
+    while not history[-1] <= gradient:
         moved = None
         if len(history) <= max_steps:
             at, b = w.to(model.dtype), slope.to(model.dtype)
             solution = conjugate_gradient(model, at, b, lam=0.0, tol=ENOUGH)
             moved, tries = _shortened(F, w, solution.x.to(w.dtype), history[-1])
             cost += tries + PRODUCT * (solution.steps + 1) * model.n / F.n
-        if moved is None and smoothness is not None:
+        if moved is None and smoothness is not None and len(history) <= 1000 * max_steps:
             moved, cost = _descended(F, w, slope, smoothness), cost + 1
         require(moved is not None, _stuck(history, max_steps, gradient, w.dtype), DivergenceError)
         w, slope = moved

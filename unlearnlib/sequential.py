@@ -12,7 +12,7 @@ from .cg import conjugate_gradient
 from .checks import Indices
 from .errors import require
 from .newton import Solver
-from .noise import check_delta, compose_epsilon, gaussian_epsilon
+from .noise import compose_epsilon, gaussian_epsilon, with_rounding
 from .objective import Objective
 from .unlearn import Release, check_model, known_to_all, target_sensitivity, unlearn
 
@@ -96,13 +96,12 @@ class SequentialUnlearner:
 
     def budget(self, delta: float) -> Budget:
         """What the releases so far cost, exactly, for Gaussian noise drawn afresh each time."""
-        check_delta(delta)
         require(bool(self.releases), "Nothing has been released yet; call forget(indices) first.")
         void = self._first_void()
         require(void is None, f"Release {void} is void: retrain, and start a new sequence.")
         cards = [release.certificate for release in self.releases]
-        sizes, sigmas = [c.sensitivity.value for c in cards], [c.sigma for c in cards]
+        sizes = [with_rounding(card.sensitivity.value) for card in cards]
+        sigmas = [card.sigma for card in cards]
         each = [gaussian_epsilon(size, s, delta) for size, s in zip(sizes, sigmas, strict=True)]
-        so_far = range(1, len(cards) + 1)
-        history = [compose_epsilon(sizes[:k], sigmas[:k], delta) for k in so_far]
+        history = [compose_epsilon(sizes[:k], sigmas[:k], delta) for k in range(1, len(cards) + 1)]
         return Budget(delta, each, history)

@@ -86,7 +86,8 @@ def unlearn_strongly_convex(
     mu, g, G, L = (constants.named()[q].value for q in ("lam_min", "sample_gradient", "G", "L"))
 
     started = time.perf_counter()
-    model, smoothness = curvature and curvature(F_r), L if L < math.inf else None
+    # a copy, since what is handed out may be changed
+    model, smoothness = curvature and curvature(F_r.to(F.dtype)), L if L < math.inf else None
     refined = refine(F_r, w, gradient=G, curvature=model, smoothness=smoothness)
     noisy, noise = published(refined.w, sigma, target.value, seed)
     released = F.reduce.agree(noisy)
@@ -138,9 +139,10 @@ def _check(F: Objective, w: Tensor) -> None:
 def _measurements(
     F: Objective, F_r: Objective, F_u: Objective, w: Tensor, refined: Refinement
 ) -> Known:
-    whole, left = F.gradient(w), F_r.gradient(refined.w)
-    before = (F.n * whole - F_u.n * F_u.gradient(w)) / F_r.n
+    # summed in another order than refining did, which shows where rounding decides
     order = torch.randperm(F_r.n, generator=torch.Generator().manual_seed(0))
+    whole, left = F.gradient(w), F_r.only(order).gradient(refined.w)
+    before = (F.n * whole - F_u.n * F_u.gradient(w)) / F_r.n
     v = spectrum.lowest_direction(F_r.only(order[:LOOKED_AT]), refined.w)
     return {
         "samples forgotten": F_u.n,
@@ -168,8 +170,8 @@ def _refuted(found: Known, constants: Constants, Delta: float, estimate: Tensor)
     conditions = [
         (not whole <= G, f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G."),
         (not within <= Delta, f"{at_end}: refine further, down to G."),
-        (mu * moved > apart + lost, f"{far}: claim a smaller lam_min."),
-        (least < mu - eps * abs(least), f"{bends}: claim a smaller lam_min."),
+        (not mu * moved <= apart + lost, f"{far}: claim a smaller lam_min."),
+        (not least >= mu - eps * abs(least), f"{bends}: claim a smaller lam_min."),
         (Delta < rounding, f"{tiny}: claim more G."),
     ]
     return tuple(message for contradicted, message in conditions if contradicted)

@@ -109,13 +109,13 @@ def unlearn(
     started = time.perf_counter()
     b = retained_gradient(F, w, rows, whole)
     solution = solver(F_r, w, b, lam=lam, tol=tol)
-    estimate = project(w - solution.x, C)
+    estimate = project(w - F.check(solution.x.flatten(), "the solver's x"), C)
     noisy, noise = published(estimate, sigma, target.value, seed)
     released = F.reduce.agree(noisy)
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
-    found = evidence.measurements(F_r, F_u, w, b, solution)
+    found = evidence.measurements(F_r, F_u, w, b, solution.x)
     holds, reasons = target.holds, ()
     if target.source != certificate.THE_BALL:
         found |= evidence.of_the_solution(F_r, w, b, lam, solution.x, estimate)
@@ -143,17 +143,22 @@ def target_sensitivity(
 
 
 def check_precision(F: Objective) -> None:
-    """Refuse an objective in which a gradient is too coarse to prove anything."""
-    wide = F.dtype == torch.float64
-    require(wide, f"The objective is {F.dtype}; to prove by gradients use F.to(torch.float64).")
+    """Refuse an objective in which a gradient is too coarse to prove anything.
+
+    A model that computes in float32 inside cannot tell weights that only float64 tells apart.
+    """
+    w = F.initial() + torch.linspace(-0.1, 0.1, F.p).to(F.initial()) / 3
+    rough, x = w.float().to(w), F.batch(slice(0, 64))[0]
+    coarse = F.dtype != torch.float64 or torch.equal(F.outputs(w, x), F.outputs(rough, x))
+    require(not coarse, f"The model is {F.dtype} or less inside; use F.to(torch.float64) to prove.")
 
 
 def known_to_all(F: Objective, known: Known | None) -> Known:
     """What both worlds know beside the constants; on the card, since none of it is protected."""
-    facts = {"samples at the start": F.n, "weights": F.p, "weight decay": F.weight_decay}
+    facts: Known = {"weights": F.p, "weight decay": F.weight_decay}
     if F.public_buffers:
         facts["public buffers"] = ", ".join(sorted(F.public_buffers))
-    return facts | (known or {})
+    return {"samples at the start": F.n} | (known or {}) | facts
 
 
 def check_vector(F: Objective, w: Tensor) -> None:

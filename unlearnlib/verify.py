@@ -28,7 +28,6 @@ COLOURS = {"confirmed": "#0072B2", "refuted": "#D55E00", "not covered": "#E69F00
 TABLE = "{:<23} {:<12} {:<13} {:<13} {}\n    {}"
 SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
 LONGEST = 1 + mpf(10) ** -12  # norm of an input: rounding leaves 1 by less than that
-CHANCE = 1e-9  # that honest noise is refuted, on either side
 AT_W, AT_ESTIMATE = "||grad F(w)||", "||grad F_r(estimate)||"
 
 
@@ -266,5 +265,5 @@ def noise_size(card, noise: np.ndarray) -> Line:
     """
     size = by_hand.norm(noise) / math.sqrt(len(noise))
     z = (size / card.sigma) ** 2
-    likely = len(noise) * (z - 1 - math.log(z or 1e-300)) / 2 <= -math.log(CHANCE)
+    likely = len(noise) * (z - 1 - math.log(z or 1e-300)) / 2 <= -math.log(1e-9)
     return Line("size of the noise", card.sigma, size, likely, "honest noise fails with 2e-9")
