@@ -48,6 +48,8 @@ class Problem:
         w = np.zeros(self.x.shape[1])
         for _ in range(60):
             g, H = self.slope(w, rows)
+            if np.linalg.norm(g) <= 2e-14 * (1 + np.linalg.norm(self.y)):
+                break
             step, t = np.linalg.solve(H, g), 1.0
             while (
                 np.linalg.norm(self.slope(w - t * step, rows)[0]) > np.linalg.norm(g) and t > 1e-3
