@@ -47,7 +47,7 @@ def gaussian_delta(sensitivity: float, sigma: float, epsilon: float) -> float:
     """The least delta: Phi(mu/2 - eps/mu) - e^eps Phi(-mu/2 - eps/mu), mu = sensitivity/sigma.
 
     As the integral of phi(t/2 - eps/t) over t from 0 to mu, which has the same derivative by mu
-    and in which nothing cancels: right to 1e-12 of itself for any epsilon >= 0. In s = ln t the
+    and in which nothing cancels: right to 1e-11 of itself for any epsilon >= 0. In s = ln t the
     logarithm of the integrand is concave, so its mass lies between two roots.
     """
     require_positive(sensitivity=sensitivity, sigma=sigma)
