@@ -32,6 +32,7 @@ def convex(n: int = 60, weight_decay: float = 0.3, seed: int = 0) -> tuple[Objec
     forget = (x @ torch.tensor([0.2, 1.0], dtype=torch.float64)).argsort()[-6:]
     y[forget] = -1.0
     net = nn.Linear(2, 1, bias=False).double()
+    nn.init.zeros_(net.weight)  # torch's own start would be another in each run
     return Objective(net, x, y[:, None], loss=logistic, weight_decay=weight_decay), forget
 
 
