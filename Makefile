@@ -5,12 +5,12 @@ NOTEBOOK =
 ONLY     =
 PYTHON   = python3
 
-PROFILES    = $(basename $(notdir $(wildcard unlearnlib/lab/profiles/*.toml)))
+PROFILES    = $(basename $(notdir $(wildcard unlearnlib/lab/sizes/*.toml)))
 OWN_FIGURES = $(addprefix figures/,$(filter-out laptop,$(PROFILES)))
 VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help env reproduce test test-lowest mutants bench publish clean
+.PHONY: help env reproduce figures test test-lowest mutants bench publish clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
@@ -21,6 +21,9 @@ env: .venv/.ready ## make the Python environment in .venv (the others do so when
 
 reproduce: .venv/.ready ## run the notebooks, or the one in NOTEBOOK, at the size of PROFILE
 	$(VENV_PYTHON) -m unlearnlib.lab.reproduce --profile '$(PROFILE)' --notebook '$(NOTEBOOK)'
+
+figures: .venv/.ready ## draw every figure of PROFILE again, from its results alone (a minute)
+	$(VENV_PYTHON) -m unlearnlib.lab.redraw --profile '$(PROFILE)' --notebook '$(NOTEBOOK)'
 
 # numpy's own threads: none, since they hold the cores that torch's, or the next test file's, need.
 export OPENBLAS_NUM_THREADS = 1
@@ -50,10 +53,10 @@ bench: export UNLEARNLIB_PROFILE = laptop
 bench: .venv/.ready ## time ours against the released code, curvlinops and retraining (20 minutes)
 	$(VENV_PYTHON) -m pytest -o python_files='bench_*.py' --benchmark-json=.cache/bench.json \
 	    -p no:xdist -W default::UserWarning tests/benchmarks
-	$(VENV_PYTHON) -m unlearnlib.lab.benchmarks .cache/bench.json
+	cd notebooks && ../$(VENV_PYTHON) -m studies.benchmarks.rows ../.cache/bench.json
 
-publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks, claims into README
-	$(VENV_PYTHON) -m unlearnlib.lab.publish
+publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks, tables into documents
+	$(VENV_PYTHON) -m unlearnlib.lab.publish --notebook '$(NOTEBOOK)'
 
 clean: ## remove results: .cache but for its data, and figures but for figures/laptop
 	@if [ -d .cache ]; then find .cache -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +; fi

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from html import escape
 from typing import TYPE_CHECKING
+
+from .text import number
 
 if TYPE_CHECKING:
     from .certificate import Certificate
@@ -65,17 +66,6 @@ def private_rows(card: Certificate) -> list[tuple[str, str]]:
     private = card.private()
     found = {"doing nothing gives": private["doing nothing"], **private["measured constants"]}
     return [(name, number(value)) for name, value in (found | private["measurements"]).items()]
-
-
-def number(value: float | str) -> str:
-    """Three significant digits, whole numbers from a thousand on, as a person writes them."""
-    if not isinstance(value, (int, float)):
-        return str(value)
-    if math.isinf(value):
-        return "infinite" if value > 0 else "-infinite"
-    if 1000 <= abs(value) < 1e5:
-        return f"{value:,.0f}"
-    return re.sub(r"e([+-])0?(\d+)", lambda m: f"e{m[1].strip('+')}{m[2]}", f"{value:.3g}")
 
 
 def as_text(card: Certificate) -> str:

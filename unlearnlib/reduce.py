@@ -1,6 +1,6 @@
 """The hook by which several processes share one objective; a single process is the default.
 
-    F = Objective(model, x, y, reduce=ranks)          ranks: see lab/distributed.py
+    F = Objective(model, x, y, reduce=ranks)          ranks: see lab/processes.py
 
 All processes hold the same samples and make the same calls in the same order. What an objective
 sums over samples, each sums over its share; `reduce` adds the shares up, so that all go on from the

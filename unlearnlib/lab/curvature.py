@@ -15,19 +15,16 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-import torch
 from torch import Tensor
 
 from .. import bounds
-from ..objective import Objective
 from ..spectrum import extreme_eigenvalues, hessian_lipschitz
-from .contenders import as_trained
-from .experiments import Experiment, generator
+from .experiments import Experiment
+from .seeds import generator, sample
 from .store import load_or_make
 
 SAMPLE = {"mlp": 1000, "allcnn": 16, "resnet18": 16}  # training images that are looked at
 DISTANCES = (0.1, 1.0)  # along the gradient: the Hessian's change is not linear in them
-SOURCES = ("spectrum.py", "lab/curvature.py")
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def measure(d: Experiment) -> Known:
     def look() -> tuple[dict[str, Tensor], dict]:
         return {}, asdict(_measured(d))
 
-    return Known(**load_or_make("constants", d.identity, look, sources=SOURCES).info)
+    return Known(**load_or_make("constants", d.identity, look).info)
 
 
 def residual(d: Experiment) -> float:
@@ -72,14 +69,13 @@ def residual(d: Experiment) -> float:
     return float(d.F_r.with_buffers(d.retrained.buffers).gradient(d.retrained.w).norm())
 
 
-def sample(F: Objective, size: int, seed: int) -> Objective:
-    """So many samples of F at most, drawn once for each seed."""
-    order = torch.randperm(F.n, generator=generator("curvature sample", seed))
-    return F.only(order[:size])
+def bound(d: Experiment, lam: float) -> dict[str, float]:
+    """`Known.bound` at d's radius, with the constants and the residual measured at its models."""
+    return measure(d).bound(d.pair.C, lam, residual(d))
 
 
 def _measured(d: Experiment) -> Known:
-    F, w = sample(as_trained(d), SAMPLE[d.pair.model], d.seed), d.w
+    F, w = sample(d.F_trained, SAMPLE[d.pair.model], d.seed), d.w
     ends = extreme_eigenvalues(F, w, tol=1e-2, generator=generator("lanczos", d.seed))
     downhill = -F.gradient(w)
     changes = [

@@ -24,7 +24,7 @@ from torch.nn.functional import pad
 from torchvision import datasets
 
 from ..errors import DataError, require
-from . import folders, store
+from . import files, folders
 
 SPLIT_SEED = 0
 PATCH_SEED = 1
@@ -138,7 +138,7 @@ def load(name: str | Path, root: str | Path | None = None, download: bool = True
 
 def data_root() -> Path:
     """Where the published datasets are looked for: UNLEARNLIB_DATA, else `data` in the cache."""
-    return store.root_from("UNLEARNLIB_DATA", str(store.cache_root() / "data"))
+    return files.root_from("UNLEARNLIB_DATA", str(files.cache_root() / "data"))
 
 
 def _some(x: Tensor, y: Tensor, n: int, split: str) -> tuple[Tensor, Tensor, str]:

@@ -8,44 +8,31 @@ Training happens once; after that the models come from the store.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
-from multiprocessing import parent_process
 
 import torch
 from torch import Tensor
 
+from .. import batchnorm
 from ..errors import DataError
 from ..evaluation.metrics import accuracy
 from ..objective import Objective
 from ..projected_sgd import Run, projected_sgd
 from . import data, models
-from .distributed import processes_here, ranks
+from .processes import ranks, use_threads
 from .profiles import Pair
+from .seeds import generator, seed_of
 from .store import load_or_make
 
 # Images of a convolutional network that a pass takes at a time: its activations then stay in the
 # processor's cache (a Hessian product of a quarter-width CNN is three times as fast as at 1,024).
 CONVOLUTION_PASS = 128
 
-
-def generator(purpose: str, seed: int) -> torch.Generator:
-    """The random numbers of one purpose ("forget", "batches", "hessian", ...) under one seed.
-
-    Purposes share nothing: a draw that is added in one place moves no other.
-    """
-    return torch.Generator().manual_seed(seed_of(purpose, seed))
-
-
-def seed_of(purpose: str, seed: int) -> int:
-    """The number that seeds one purpose."""
-    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
-    return int.from_bytes(digest[:6], "big")
+TRAINING = 1  # the recipe of every trained model: raise it when their numbers change
 
 
 @dataclass(frozen=True)
@@ -56,8 +43,8 @@ class Experiment:
                would: what is tuned on such an experiment never meets the test set
     images     the data, or its stand-in where the profile allows one
     title      what figures call the data
-    F, F_test  the objective on the training images, and on the test images; with BatchNorm,
-               F.with_buffers(run.buffers) is the one that a run belongs to
+    F, F_test  the objective on the training images, and on the test images, of a fresh model
+    F_trained  F with the buffers that `w` was trained with: the one that `w` belongs to
     forget     indices of the training images to forget, drawn at random: as many as the profile
                says; one in sixty where it counts on all of a data set that is replaced
     F_u, F_r   the objective on the forgotten, and on the retained training images
@@ -98,6 +85,10 @@ class Experiment:
     def F_test(self) -> Objective:
         return self._objective(*self.images.test())
 
+    @property
+    def F_trained(self) -> Objective:
+        return self.F.with_buffers(self.trained.buffers)
+
     @cached_property
     def forget(self) -> Tensor:
         counts_on_all = self.replaced and self.pair.train == 0
@@ -136,6 +127,13 @@ class Experiment:
     def w(self) -> Tensor:
         return self.trained.w
 
+    def published(self, w: Tensor) -> Callable[[Objective], Objective]:
+        """Give any objective the buffers to publish w with: recomputed on retained images."""
+        if not batchnorm.layers(self.F.model):
+            return lambda F: F
+        buffers = batchnorm.recomputed_buffers(self.F_r, w)
+        return lambda F: F.with_buffers(buffers)
+
     def _objective(self, x: Tensor, y: Tensor) -> Objective:
         """The objective of a fresh model of this seed; sets the threads that suit it."""
         use_threads(self.pair.model)
@@ -157,7 +155,12 @@ class Experiment:
         settings = {name: _spelled(value) for name, value in asdict(self.pair).items()}
         for unrelated in ("lam", "forget", "seeds", "name", "stand_in", "paper_dataset"):
             del settings[unrelated]
-        return {"settings": settings, "seed": self.seed, "data": self.images.digest}
+        return {
+            "settings": settings,
+            "seed": self.seed,
+            "data": self.images.digest,
+            "training": TRAINING,
+        }
 
     def key(self, name: str) -> dict:
         """What decides the run of that name: its key in the store."""
@@ -207,17 +210,6 @@ def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
         found = data.load(stand_in)
         train, test = min(train, len(found.y_train)), min(test, len(found.y_test))
     return found.subset(train, test)
-
-
-def use_threads(model: str) -> None:
-    """The one owner of the thread count: one for the MLP, where a second only waits.
-
-    One also in a process that another one started, as lab/together.py does: the cores are taken.
-    Under torchrun the processes of a machine divide its cores.
-    """
-    alone = model == "mlp" or parent_process() is not None
-    cores = (os.cpu_count() or 1) // processes_here()
-    torch.set_num_threads(1 if alone else max(1, min(2, cores)))
 
 
 def _spelled(value):

@@ -15,7 +15,7 @@ from torchvision import datasets
 
 from ..errors import DataError, require
 from ..progress import bar
-from . import store
+from . import files
 
 Samples = list[tuple[str, int]]
 
@@ -86,19 +86,19 @@ def _decoded(folder: Path, train: Samples, test: Samples) -> list[Tensor]:
     """x_train, y_train, x_test, y_test: from the cache while no file has changed, else decoded."""
     # part of the name is enough to know it by: a file's may have 255 bytes, a letter up to four
     name = f"{folder.name[:40]}-{_listing(train + test)}.safetensors"
-    kept = store.cache_root() / "decoded" / name
+    kept = files.cache_root() / "decoded" / name
     names = ("x_train", "y_train", "x_test", "y_test")
     if kept.exists():
         try:
-            tensors, _ = store.load_tensors(kept)
+            tensors, _ = files.load_tensors(kept)
             return [tensors[name] for name in names]
-        except store.CorruptFile as error:
+        except files.CorruptFile as error:
             warnings.warn(f"{error} The images are decoded again now.", stacklevel=2)
-    store.require_writable(kept.parent, store.CACHE)
+    files.require_writable(kept.parent, files.CACHE)
     x = _decode([path for path, _ in train + test]).split([len(train), len(test)])
     y = torch.tensor([label for _, label in train + test]).split([len(train), len(test)])
     tensors = dict(zip(names, (x[0], y[0], x[1], y[1]), strict=True))
-    store.save_tensors(kept, tensors)
+    files.save_tensors(kept, tensors)
     return list(tensors.values())
 
 

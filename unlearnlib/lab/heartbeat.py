@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .distributed import first
+from .processes import first
 
 
 def say(text: str, *, everyone: bool = False) -> None:

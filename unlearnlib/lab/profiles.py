@@ -1,4 +1,4 @@
-"""How big a run is: profiles/*.toml as frozen dataclasses that refuse what they do not know.
+"""How big a run is: sizes/*.toml as frozen dataclasses that refuse what they do not know.
 
 This module is the one owner of the choice. A notebook passes its parameter to `active`; the
 environment variable UNLEARNLIB_PROFILE wins, which is how the tests run every notebook small.
@@ -20,7 +20,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FOLDER = Path(__file__).with_name("profiles")
+FOLDER = Path(__file__).with_name("sizes")
 VARIABLE = "UNLEARNLIB_PROFILE"
 PAIRS = ("mlp_mnist", "allcnn_cifar10", "resnet18_svhn")
 
@@ -80,15 +80,15 @@ class Profile:
     """A profile: its name, one line about it, the three pairs, and why it was chosen.
 
     `pairs` gives the three by name; `profile.mlp_mnist` is the same object as
-    `profile.pairs["mlp_mnist"]`. `minutes` is what each notebook is allowed on two CPU cores, run
-    in order from an empty cache: the plan that the sizes were chosen by. `neurons` is the width of
+    `profile.pairs["mlp_mnist"]`. `minutes` is what all notebooks together are allowed on two CPU
+    cores, from an empty cache: the plan that the sizes were chosen by. `neurons` is the width of
     the tanh network of `proved`, a public constant.
     """
 
     name: str
     about: str
     neurons: int
-    minutes: dict[str, float]
+    minutes: float
     mlp_mnist: Pair
     allcnn_cifar10: Pair
     resnet18_svhn: Pair
@@ -130,15 +130,13 @@ def read(path: Path, reason: str) -> Profile:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name} is not TOML: {error}") from error
-    tables = dict.fromkeys(("minutes", *PAIRS), dict)
-    _same_keys(path.name, table, {"name": str, "about": str, "neurons": int} | tables)
+    entries = {"name": str, "about": str, "neurons": int, "minutes": float}
+    _same_keys(path.name, table, entries | dict.fromkeys(PAIRS, dict))
     if table["name"] != path.stem:
         raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
     pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS}
-    _same_keys(f"{path.name} [minutes]", table["minutes"], dict.fromkeys(table["minutes"], float))
-    minutes = {notebook: float(value) for notebook, value in table["minutes"].items()}
-    own = (table["name"], table["about"], table["neurons"])
-    return Profile(*own, minutes, reason=reason, **pairs)
+    own = {name: table[name] for name in entries} | {"minutes": float(table["minutes"])}
+    return Profile(**own, reason=reason, **pairs)
 
 
 def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:

@@ -31,8 +31,9 @@ from ..strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from ..unlearn import Release
 from .convex_network import ConvexNetwork, strong_convexity
 from .data import Images
-from .experiments import generator, seed_of, use_threads
-from .sequences import DELTA
+from .processes import use_threads
+from .seeds import generator, seed_of
+from .settings import BLUR, DELTA
 from .store import load_or_make
 
 # The next three lines were chosen once, on held-out training images of MNIST. A choice made on the
@@ -41,9 +42,7 @@ BIAS = 0.3  # the last input; with it ||x|| = 1
 DECAY = 1e-5  # of softmax regression
 STRENGTH, SCALE, EXCESS = 5e4, 2.0, 2.0  # of the network: c, U0's entries, decay over curvature
 TUNED_ON = "held-out training images of MNIST"
-BLUR = 0.1  # standard deviation of the noise in a logit, at most, that training leaves room for
-HESSIAN_SAMPLE = 6000
-SOURCES = ("refinement.py", "cg.py", "lab/convex_network.py", "lab/proved.py")
+CURVATURE_SAMPLE = 6000
 
 
 def features(x: Tensor) -> Tensor:
@@ -128,7 +127,7 @@ class Problem:
             info = {"history": run.history, "gradients": run.gradients, "seconds": run.seconds}
             return {"w": run.w}, info
 
-        kept = load_or_make("proved", self.settings | key, make, sources=SOURCES)
+        kept = load_or_make("proved", self.settings | key, make)
         return Refinement(kept.tensors["w"], kept.info["history"][-1], **kept.info)
 
     def unlearn(
@@ -194,7 +193,7 @@ def neurons(planned: int) -> int:
 def curvature(F: Objective) -> Objective:
     """What the Newton steps take the Hessian of: some of the samples, in single precision."""
     order = torch.randperm(F.n, generator=generator("curvature", 0))
-    return F.only(order[:HESSIAN_SAMPLE]).to(torch.float32)
+    return F.only(order[:CURVATURE_SAMPLE]).to(torch.float32)
 
 
 def _inputs(images: Images) -> int:

@@ -3,11 +3,12 @@
     python -m unlearnlib.lab.reproduce --profile quick [--notebook 02_local_convex_lissa]
 
 A notebook that ran to its end is moved to executed/<profile>/ in the cache and gets a stamp with
-the digest of all it was made from. While that digest is the same it is not run again, so an
-interrupted run goes on where it stopped.
+the digest of all it was made from: its code, its study, and the package. While that digest is the
+same it is not run again, so an interrupted run goes on where it stopped. Text and comments are no
+part of it.
 
 Under torchrun each process runs the notebook in a kernel of its own, and the kernels share the work
-(see lab/distributed.py). The first process keeps what came of it; the others keep nothing.
+(see lab/processes.py). The first process keeps what came of it; the others keep nothing.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ from nbformat import NotebookNode
 
 from ..errors import DataError, InputError, ProfileError, UnlearnError
 from . import profiles
-from .distributed import MEETING_VARIABLE, first
+from .files import CACHE, PACKAGE, cache_root, read_json, require_writable, write_whole
 from .heartbeat import Heartbeat, duration, say, since
-from .publish import read_notebook
-from .results import FIGURES, results_path
-from .store import (
-    CACHE,
-    PACKAGE,
-    cache_root,
-    read_json,
-    repository_root,
-    require_writable,
-    write_whole,
+from .notebooks import (
+    code_cells,
+    default_folder,
+    named,
+    planned_minutes,
+    read_notebook,
+    study_files,
+    without_comments,
 )
+from .processes import MEETING_VARIABLE, first
+from .results import FIGURES, results_path
 
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -123,10 +124,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--profile", default="quick", help="one of " + ", ".join(profiles.names()))
     parser.add_argument("--notebook", default="", help="run this one only, e.g. 00_start_here")
     parser.add_argument(
-        "--notebooks",
-        type=Path,
-        default=repository_root() / "notebooks",
-        help="the folder that holds them",
+        "--notebooks", type=Path, default=default_folder(), help="the folder that holds them"
     )
     return parser.parse_args(argv)
 
@@ -140,13 +138,7 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
             f"{profiles.VARIABLE} is {override!r} and would win in every notebook, but --profile "
             f"is {profile!r}; unset the one or change the other"
         )
-    folder = arguments.notebooks.resolve()
-    jobs = [Job(path, profile) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
-    known = ", ".join(job.name for job in jobs) or "none"
-    if arguments.notebook:
-        jobs = [job for job in jobs if job.name == arguments.notebook.removesuffix(".ipynb")]
-    if not jobs:
-        raise InputError(f"no notebook {arguments.notebook!r} in {folder}; there are: {known}")
+    jobs = [Job(path, profile) for path in named(arguments.notebooks, arguments.notebook)]
     require_writable(jobs[0].stamp.parent, CACHE)
     require_writable(jobs[0].executed.parent, CACHE)
     require_writable(jobs[0].results.parent, FIGURES)
@@ -157,7 +149,9 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
 
 def _check_parameters(notebook: Path, given: dict[str, Any]) -> None:
     """Papermill only warns about a name that the notebook does not have, and runs its default."""
-    cells = [cell for cell in _cells(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    cells = [
+        cell for cell in _read(notebook).cells if "parameters" in cell.metadata.get("tags", [])
+    ]
     if len(cells) != 1:
         raise InputError(f"{notebook} has {len(cells)} cells tagged 'parameters'; it needs one")
     try:
@@ -204,15 +198,24 @@ def _make(job: Job, head: str, all_began: float, later: float) -> bool:
 
 
 def _digest(notebook: Path) -> str:
-    """sha256 of the notebook's sources, the package's, and the versions that run them."""
+    """sha256 of the code of the notebook, of its study and of the package, and of the versions."""
     versions = f"python {platform.python_version()} torch {torch.__version__}"
     digest = hashlib.sha256(versions.encode())
-    for cell in _cells(notebook):
-        digest.update(f"|{cell.cell_type}|{cell.source}".encode())
+    for cell in code_cells(_read(notebook)):
+        digest.update(f"|{without_comments(cell.source)}".encode())
+    for path in study_files(notebook.parent, notebook.stem):
+        digest.update(f"|{path.name}|{_code(path)}".encode())
     for path in sorted(path for end in ("py", "toml") for path in PACKAGE.rglob(f"*.{end}")):
-        source = path.read_text(encoding="utf-8")
-        digest.update(f"|{path.relative_to(PACKAGE).as_posix()}|{source}".encode())
+        digest.update(f"|{path.relative_to(PACKAGE).as_posix()}|{_code(path)}".encode())
     return digest.hexdigest()
+
+
+def _code(path: Path) -> str:
+    """What a file of Python or TOML says, whatever its comments."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix == ".toml":
+        return json.dumps(profiles.tomllib.loads(source), sort_keys=True)
+    return without_comments(source)
 
 
 def _is_current(job: Job, digest: str) -> bool:
@@ -221,11 +224,16 @@ def _is_current(job: Job, digest: str) -> bool:
 
 
 def _expected_minutes(job: Job) -> float | None:
-    """What the last run took, else what the profile plans; None for a notebook of your own."""
+    """What the last run took here, or that of the committed results; else what its first cell says.
+
+    None where nobody knows.
+    """
     for path in (job.stamp, job.old_stamp):
         if minutes := _stamped(path).get("minutes"):
             return minutes
-    return profiles.load(job.profile).minutes.get(job.name)
+    if seconds := _stamped(job.results).get("provenance", {}).get("seconds"):
+        return seconds / 60
+    return planned_minutes(_read(job.notebook)) if job.profile == "quick" else None
 
 
 def _stamped(path: Path) -> dict[str, Any]:
@@ -243,7 +251,7 @@ def _minutes_to_come(job: Job) -> float:
 
 def _run(job: Job, head: str, later: float) -> None:
     """Execute under a temporary name, then move: to its place, or aside when it failed."""
-    cells = _cells(job.notebook)
+    cells = _read(job.notebook).cells
     heartbeat = Heartbeat(
         head,
         # One more than there are, for the cell in which papermill puts the parameters.
@@ -296,8 +304,8 @@ def _execute(job: Job, output: Path | None, next_cell: Callable | None = None) -
             run_sync(manager.shutdown_kernel)(now=True)
 
 
-def _cells(notebook: Path) -> list[NotebookNode]:
-    return read_notebook(notebook, "mend it, or move it out of the folder").cells
+def _read(notebook: Path) -> NotebookNode:
+    return read_notebook(notebook, "mend it, or move it out of the folder")
 
 
 def _written_at(path: Path) -> int | None:

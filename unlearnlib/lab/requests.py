@@ -1,7 +1,7 @@
 """Who asks to be forgotten: at random, a whole class, or images that resemble each other.
 
 Each gives indices into d's training images. `in_turn` cuts them into a sequence of requests, and
-Asked(d.pair, d.seed, tuple(indices)) is the experiment that was asked to forget them.
+asked(d, indices) is the experiment that was asked to forget them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import require, require_counts
-from .experiments import Experiment, generator
+from .experiments import Experiment
+from .seeds import generator
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Asked(Experiment):
     @cached_property
     def forget(self) -> Tensor:
         return torch.tensor(sorted(self.wanted))
+
+
+def asked(d: Experiment, forget: Tensor) -> Asked:
+    """The experiment d, asked to forget these images instead of its own draw."""
+    return Asked(d.pair, d.seed, d.tuning, tuple(forget.tolist()))
 
 
 def random_samples(d: Experiment, count: int) -> Tensor:

@@ -9,35 +9,29 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from ..card import number
 from ..errors import DataError, InputError, require
+from ..text import number
+from .files import read_json, require_writable, root_from, write_whole
 from .profiles import Profile
-from .store import read_json, repository_root, require_writable, root_from, write_whole
+from .provenance import provenance
+from .store import commits_used
 
 if TYPE_CHECKING:  # data brings torchvision and scikit-learn along, which reading results needs not
     from .data import Images
 
 FIGURES = "UNLEARNLIB_FIGURES"
 VERDICTS = ("reproduced", "partly", "not reproduced")
-PACKAGES = ("unlearnlib", "torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn")
 
 
 def figures_root() -> Path:
@@ -57,7 +51,8 @@ class Saved:
     numbers      name -> {"value": number, text, list or table, "unit": str, "seeds": list or None}
     claims       the claim's text -> {"paper", "measured", "n", "spread", "verdict", "why"}
     datasets     the title of each data set used -> its digest
-    provenance   versions, machine, profile, git, seconds; empty until `Results.save`
+    provenance   versions, machine, profile, seconds, git, and the commits that made the stored
+                 models; empty until `Results.save`
     """
 
     notebook: str
@@ -148,6 +143,7 @@ class Results(Saved):
     def save(self) -> Path:
         """Write results.json in one piece and return its path."""
         self.provenance = provenance(self._settings, time.monotonic() - self._began)
+        self.provenance["models"] = commits_used()
         path = results_path(self.notebook, self.profile)
         write_whole(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
         return path
@@ -192,53 +188,3 @@ def worded(value: Any) -> str:
     if isinstance(value, list):
         return (" to " if len(value) == 2 else ", ").join(map(worded, value))
     return "-" if value is None else number(value)
-
-
-def provenance(profile: Profile, seconds: float) -> dict[str, Any]:
-    """How a run came about: when, how long, with what, on what, from which source."""
-    return {
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
-        "profile": asdict(profile),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "machine": machine(),
-        "git": git_state(),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What torch computes on here; no host name and no path, since results are published."""
-    return {
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-    }
-
-
-def git_state() -> dict[str, Any]:
-    """The commit, and whether package or notebooks differ from it; "unknown" outside of git."""
-    commit = _git("rev-parse", "HEAD")
-    # Figures are left out: a run rewrites them, and would call itself dirty.
-    changes = _git("status", "--porcelain", "--", "unlearnlib", "notebooks")
-    return {
-        "commit": commit or "unknown",
-        "dirty": "unknown" if commit is None or changes is None else changes != "",
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """What git prints about the repository, None where there is no git or no repository."""
-    if shutil.which("git") is None:
-        return None
-    command = ["git", "-C", str(repository_root()), *arguments]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"

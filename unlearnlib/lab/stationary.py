@@ -11,7 +11,6 @@ lowered by L-BFGS, since no stochastic method gets there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -21,12 +20,10 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from ..cg import conjugate_gradient
-from ..checks import Indices
 from ..errors import DivergenceError, NegativeCurvatureError, require
 from ..evaluation.metrics import accuracy, distance
 from ..newton import newton_update
 from ..objective import Objective
-from ..progress import bar
 from .experiments import Experiment
 from .profiles import Pair
 from .requests import random_samples, whole_class
@@ -37,7 +34,6 @@ IMAGES, FEWEST = 2000, 75
 LEVELS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of ||grad F||, each reached from the one before
 STATIONARY = LEVELS[-1]
 MEMORY, MOST_STEPS = 50, 20_000
-SOURCES = ("lab/stationary.py",)
 
 
 def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
@@ -119,61 +115,34 @@ class Stationary:
             lambda: lower(F_r, self.d.retrained.w.double(), STATIONARY),
         )
 
+    def forget_sets(self) -> dict[str, Tensor]:
+        """A thousandth, a hundredth and a tenth of the images, at random, and all of one class."""
+        n = self.F.n
+        counts = sorted({max(1, n // share) for share in (1000, 100, 10)})
+        sets = {f"{count} at random": random_samples(self.d, count) for count in counts}
+        return sets | {"one class": whole_class(self.d, 3)}
+
+    def step_row(
+        self, forget: Tensor, lam: float, level: float = STATIONARY, gradient: str = "retained"
+    ) -> dict:
+        """The Newton step from `at(level)`: distance to retraining without it and with it, and F1.
+
+        A damping that does not lift the curvature above zero is "refused".
+        """
+        w, w_r, F_u = self.at(level), self.retrained(forget), self.F.only(forget)
+        row = {
+            "lam": lam,
+            "nothing": distance(w, w_r),
+            "trained": accuracy(F_u, w),
+            "retrained": accuracy(F_u, w_r),
+        }
+        solver = partial(conjugate_gradient, tol=1e-4, max_steps=2000)
+        try:
+            step = newton_update(self.F, w, forget, lam=lam, solver=solver, gradient=gradient)
+        except NegativeCurvatureError:
+            return row | {"refused": True}
+        return row | {"error": distance(step, w_r), "unlearned": accuracy(F_u, step)}
+
     def _kept(self, key: dict, make) -> Tensor:
-        made = load_or_make(
-            "stationary", {**self.d.identity, **key}, lambda: ({"w": make()}, {}), sources=SOURCES
-        )
+        made = load_or_make("stationary", {**self.d.identity, **key}, lambda: ({"w": make()}, {}))
         return made.tensors["w"]
-
-
-def sizes(pair: Pair, lams: Sequence[float], seeds: Sequence[int]) -> list[dict]:
-    """By forget set and damping: the error of the step from a stationary w, and without it.
-
-    Forget sets are a thousandth, a hundredth and a tenth of the images, at random, and one class.
-    A damping that does not lift the curvature above zero is "refused".
-    """
-    rows = []
-    for seed in bar(seeds, "forget sets"):
-        model = Stationary(pair, seed)
-        n = model.F.n
-        sets = {f"{n_u} at random": random_samples(model.d, n_u)
-                for n_u in sorted({max(1, n // share) for share in (1000, 100, 10)})}  # fmt: skip
-        for name, forget in {**sets, "one class": whole_class(model.d, 3)}.items():
-            which = {"seed": seed, "forget": name, "n_u": len(forget)}
-            rows += [which | _step(model, STATIONARY, forget, lam) for lam in lams]
-    return rows
-
-
-def leftovers(pair: Pair, lam: float, seeds: Sequence[int]) -> list[dict]:
-    """By the gradient that training left over: the error of the step, from either gradient.
-
-    One image in a hundred is forgotten; the retrained model is stationary.
-    """
-    rows = []
-    for seed in bar(seeds, "levels of the gradient"):
-        model = Stationary(pair, seed)
-        forget = model.d.forget
-        for level in LEVELS:
-            w = model.at(level)
-            signal = len(forget) / (model.F.n - len(forget)) * model.F.only(forget).gradient(w)
-            which = {"seed": seed, "level": level, "whole": float(model.F.gradient(w).norm()),
-                     "signal": float(signal.norm())}  # fmt: skip
-            for side in ("retained", "forget"):
-                rows.append({**which, "gradient": side, **_step(model, level, forget, lam, side)})
-    return rows
-
-
-def _step(
-    model: Stationary, level: float, forget: Indices, lam: float, side: str = "retained"
-) -> dict:
-    """The Newton step at one damping: distance to retraining without it ("nothing") and with it."""
-    w, w_r = model.at(level), model.retrained(forget)
-    F_u = model.F.only(forget)
-    row = {"lam": lam, "nothing": distance(w, w_r), "trained": accuracy(F_u, w),
-           "retrained": accuracy(F_u, w_r)}  # fmt: skip
-    solver = partial(conjugate_gradient, tol=1e-4, max_steps=2000)
-    try:
-        step = newton_update(model.F, w, forget, lam=lam, solver=solver, gradient=side)
-    except NegativeCurvatureError:
-        return row | {"refused": True}
-    return row | {"error": distance(step, w_r), "unlearned": accuracy(F_u, step)}

@@ -1,0 +1,115 @@
+"""LiSSA as a spectral filter; its scale, its noise floor; conjugate gradient beside it
+(Proposition 3.5).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from unlearnlib import bounds
+from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, few_decades, headline, ramp, runs
+from unlearnlib.lab.results import Saved
+from unlearnlib.text import number
+
+
+def spectral_filter(results: Saved) -> Figure:
+    """What LiSSA makes of each eigenvalue, run and formula (Proposition 3.5)."""
+    fig, (ax,) = canvas(width=7.5, height=4.2)
+    measured = results.table("filter")
+    low, high = measured.eigenvalue.min(), measured.eigenvalue.max()
+    a = np.geomspace(low / 2, high * 2, 300)
+    ax.plot(a, 1 / a, color="#000000", ls="--", lw=1.2, label="1/a: the inverse")
+    settings = measured[["scale", "steps", "name"]].drop_duplicates()
+    for row, colour in zip(settings.itertuples(), ramp(len(settings)), strict=True):
+        inside = a < 2 * row.scale
+        ax.plot(a[inside], bounds.lissa_filter(a[inside], row.scale, row.steps), color=colour)
+        some = measured[(measured.scale == row.scale) & (measured.steps == row.steps)]
+        label = f"{row.name}: scale {number(row.scale)}, {row.steps:,} steps"
+        ax.scatter(some.eigenvalue, some.answer, color=colour, s=10, label=label)
+        ax.axhline((row.steps + 1) / row.scale, color=colour, ls=":", lw=0.8)
+    ax.set(xscale="log", yscale="log", xlabel="eigenvalue a of H + lam I", ylabel="answer")
+    ax.set_title(f"{results.numbers['small title']['value']}; dotted: (steps + 1)/scale")
+    ax.legend(fontsize=8)
+    return fig
+
+
+def scales(results: Saved) -> Figure:
+    """Residual by scale: divergence, convergence, and a scale too large (Proposition 3.5)."""
+    fig, (ax,) = canvas(width=7.0)
+    table = results.table("scales")
+    fixed, auto = table[~table.diverged & ~table.auto], table[table.auto]
+    by_scale = fixed.groupby("scale").residual.agg(["mean", "min", "max"])
+    spread = [by_scale["mean"] - by_scale["min"], by_scale["max"] - by_scale["mean"]]
+    look = {"color": COLOURS["LiSSA"], "marker": MARKERS["LiSSA"]}
+    ax.errorbar(by_scale.index, by_scale["mean"], spread, capsize=3, label="LiSSA", **look)
+    ax.scatter(
+        auto.scale, auto.residual, color="#000000", marker="D", s=30, zorder=3,
+        label="scale='auto', one a seed",
+    )  # fmt: skip
+    gone = sorted(table[table.diverged].scale.unique())
+    ax.scatter(gone, [1.6] * len(gone), marker="x", color="#000000", label="diverged (an error)")
+    released = results.numbers["released scale"]["value"]
+    ax.axvline(released, color="#999999", ls="--", lw=1)
+    ax.text(released, 1.25, "released\ndefault ", ha="right", va="top", fontsize=8, color="#777777")
+    measured_on = ", ".join(sorted(fixed.residual_on.unique()))
+    ax.set(xscale="log", yscale="log", xlabel="scale", ylabel=f"residual on {measured_on}")
+    few_decades(ax.yaxis)
+    steps = results.numbers["sweep steps"]["value"]
+    ax.set_title(
+        f"{results.numbers['title']['value']}; up to {steps:,} steps, "
+        f"{runs(table.seed.nunique())}, bars: least to most"
+    )
+    ax.legend(loc="lower right", fontsize=9)
+    return fig
+
+
+def solvers(results: Saved) -> Figure:
+    """Residual by passes over the data and by seconds: LiSSA's noise floor, conjugate gradient
+    (Theorem 3.6).
+    """
+    fig, (work, clock) = canvas(2)
+    table = results.table("solvers")
+    for name in table.solver.unique():
+        for k, seed in enumerate(sorted(table.seed.unique())):
+            some = table[(table.solver == name) & (table.seed == seed)]
+            look = dict(color=COLOURS[name], marker=MARKERS[name], ms=4, lw=1.2)
+            label = name if k == 0 else None
+            work.plot(some.passes, some.residual, label=label, **look)
+            clock.plot(some.seconds, some.residual, label=label, **look)
+    for ax, what in ((work, "Hessian products, in passes over the data"), (clock, "seconds")):
+        ax.set(xlabel=what, ylabel="relative residual", yscale="log", xscale="log")
+        few_decades(ax.xaxis)
+    drawn = results.numbers["sampling"]["value"]
+    work.set_title(f"LiSSA: {drawn['chains']} chains, batches of {drawn['batch_size']}")
+    clock.set_title("the same runs by the clock")
+    work.legend(fontsize=9)
+    headline(
+        fig, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}, one line each"
+    )
+    return fig
+
+
+def exact(results: Saved) -> Figure:
+    """Seconds by number of weights: dense solve, LiSSA, conjugate gradient (470x)."""
+    fig, (ax,) = canvas(width=7.0)
+    table = results.table("exact")
+    for name in ("dense solve", "LiSSA", "conjugate gradient"):
+        ax.plot(table.p, table[name], color=COLOURS[name], marker=MARKERS[name], label=name)
+    last = table.iloc[-1]
+    for name in ("LiSSA", "conjugate gradient"):
+        ax.annotate(
+            f"{number(last['dense solve'] / last[name])}x", (last.p, last[name]),
+            xytext=(7, -3), textcoords="offset points", fontsize=9, color=COLOURS[name],
+        )  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="parameters p", ylabel="seconds")
+    few_decades(ax.xaxis)
+    ax.margins(x=0.12)
+    n = results.numbers["exact n"]["value"]
+    title = results.numbers["title"]["value"]
+    ax.set_title(f"{title}, {n:,} of them; MLPs of growing width, median of 3 runs")
+    ax.legend(fontsize=9)
+    return fig
+
+
+FIGURES = (spectral_filter, scales, solvers, exact)

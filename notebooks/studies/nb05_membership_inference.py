@@ -1,0 +1,137 @@
+"""Five attackers on each of them, always beside the retrained model (membership table)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from unlearnlib.errors import require_choice
+from unlearnlib.evaluation import attacks
+from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.methods import fields
+from unlearnlib.lab.plots import COLOURS, by_method, canvas, headline
+from unlearnlib.lab.profiles import Pair
+from unlearnlib.lab.results import Saved
+from unlearnlib.lab.seeds import generator, seed_of
+from unlearnlib.lab.settings import UNSEEN
+from unlearnlib.objective import Objective
+
+ATTACKERS = dict(zip(attacks.ATTACKERS, "os^Dv", strict=True))
+CHANCE = {"accuracy": 0.5, "AUC": 0.5, "TPR at 1% FPR": 0.01}
+QUESTIONS = ("unseen", "retained")
+
+
+def attack_rows(pair: Pair, question: str) -> list[dict]:
+    """What each attacker makes of each contender, over all seeds: one row for each metric.
+
+    question   "unseen": forgotten against test images, never seen by any model. "retained":
+               forgotten against retained images, which is what the released code asks.
+    """
+    require_choice("question", question, QUESTIONS)
+    found: dict[tuple[str, str], list[attacks.Scores]] = {}
+    for d, contenders in fields(pair):
+        others = _others(d, question)
+        original = d.F_trained.buffers
+        before = {
+            who: attacks.posteriors(F.with_buffers(original), d.w) for who, F in others.items()
+        }
+        for name, it in contenders.items():
+            seen = _features(d, others, before, it.w)
+            for attacker in attacks.ATTACKERS:
+                kind = "loss" if attacker == attacks.LOSS_THRESHOLD else "posteriors"
+                seed = seed_of(f"attack {question}", d.seed)
+                made = attacks.attack(attacker, *seen[kind], seed=seed)
+                found.setdefault((name, attacker), []).append(made)
+    rows = []
+    for (name, attacker), runs in found.items():
+        for metric, value in attacks.strength(runs).items():
+            row = {"pair": pair.name, "method": name, "attacker": attacker, "metric": metric}
+            rows.append({**row, **value, "members": sum(len(run.members) for run in runs)})
+    return rows
+
+
+def _others(d: Experiment, question: str) -> dict[str, Objective]:
+    """The forgotten samples, and those that they are to be told from."""
+    pool = d.F_test if question == "unseen" else d.F_r
+    order = torch.randperm(pool.n, generator=generator(f"{question} pool", d.seed))
+    return {"members": d.F_u, "unseen": pool.only(order[: max(UNSEEN, d.F_u.n)])}
+
+
+def _features(d: Experiment, sets: dict, before: dict, w: Tensor) -> dict[str, list[np.ndarray]]:
+    """What the attackers see of the members and of the others: losses, and sorted posteriors."""
+    publish = d.published(w)
+    at = {who: publish(F) for who, F in sets.items()}
+    return {
+        "loss": [attacks.confidences(F, w) for F in at.values()],
+        "posteriors": [
+            attacks.features(before[who], attacks.posteriors(F, w)) for who, F in at.items()
+        ],
+    }
+
+
+# ---- figures -----------------------------------------------------------------------------------
+
+
+def attacks_mlp_mnist(results: Saved) -> Figure:
+    """Strength of each attacker on each method: MLP (membership table, MNIST)."""
+    return _attacks(results, "mlp_mnist", "unseen")
+
+
+def attacks_allcnn_cifar10(results: Saved) -> Figure:
+    """The same: AllCNN (membership table, CIFAR-10)."""
+    return _attacks(results, "allcnn_cifar10", "unseen")
+
+
+def attacks_resnet18_svhn(results: Saved) -> Figure:
+    """The same: ResNet-18 (membership table, SVHN (a stand-in here))."""
+    return _attacks(results, "resnet18_svhn", "unseen")
+
+
+def attacks_retained(results: Saved) -> Figure:
+    """The released code's question: forgotten or retained? (released code)."""
+    return _attacks(results, "mlp_mnist", "retained")
+
+
+def _attacks(results: Saved, pair: str, question: str) -> Figure:
+    """Each attacker on each method by the three metrics, with 95% intervals."""
+    fig, axes = canvas(3, width=4.4, height=5.6)
+    table = results.table(f"attacks, {question}").query("pair == @pair")
+    for i, (ax, metric) in enumerate(zip(axes, CHANCE, strict=True)):
+        _panel(ax, table[table.metric == metric], labelled=i == 0)
+        ax.axvline(CHANCE[metric], color="#000000", ls=":", lw=1)
+        ax.set_xlabel(metric)
+    for attacker, marker in ATTACKERS.items():
+        axes[-1].scatter([], [], color="#444444", marker=marker, s=22, label=attacker)
+    axes[-1].legend(fontsize=8, loc="lower right", frameon=True)
+    title = results.numbers["titles"]["value"][pair]
+    n = results.numbers["seeds"]["value"][pair]
+    others = {"unseen": "test images, never seen", "retained": "retained images"}[question]
+    headline(
+        fig,
+        f"{title}: forgotten against {others}; mean of {n} seed{'s' if n > 1 else ''}, bars: "
+        "95% over samples; dotted: chance; band: the retrained model, loss threshold",
+    )
+    return fig
+
+
+def _panel(ax: Axes, table, labelled: bool) -> None:
+    places = by_method(ax, list(table.method.unique()), labelled)
+    shifts = dict(zip(ATTACKERS, np.linspace(-0.3, 0.3, len(ATTACKERS)), strict=True))
+    reference = table[
+        (table.method == "retrained") & (table.attacker == attacks.LOSS_THRESHOLD)
+    ].iloc[0]
+    ax.axvspan(reference.low, reference.high, color=COLOURS["retrained"], alpha=0.12, lw=0)
+    for row in table.itertuples():
+        at = places[row.method] + shifts[row.attacker]
+        ax.plot([row.low, row.high], [at, at], color=COLOURS[row.method], lw=1.2)
+        ax.scatter(row.value, at, color=COLOURS[row.method], marker=ATTACKERS[row.attacker], s=18,
+                   zorder=3)  # fmt: skip
+    for line in range(len(places) - 1):
+        ax.axhline(line + 0.5, color="#eeeeee", lw=0.8, zorder=0)
+    ax.grid(axis="y", visible=False)
+
+
+FIGURES = (attacks_mlp_mnist, attacks_allcnn_cifar10, attacks_resnet18_svhn, attacks_retained)

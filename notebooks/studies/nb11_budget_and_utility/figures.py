@@ -1,0 +1,174 @@
+"""The figures of 11_budget_and_utility."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from unlearnlib.lab.plots import COLOURS, band, canvas, few_decades, headline, runs
+from unlearnlib.lab.results import Saved
+from unlearnlib.text import number
+
+MODELS = {
+    "paper's MLP, 2C": ("#666666", "s"),
+    "softmax regression": ("#0072B2", "D"),
+    "tanh network": ("#D55E00", "o"),
+}
+FORERUNNERS = {
+    "refined (ours)": ("#D55E00", "o"),
+    "certified removal": ("#009E73", "^"),
+    "Sekhari et al.": ("#332288", "s"),
+    "descent-to-delete": ("#E69F00", "P"),
+}
+SAYS = {"claimed": ("#000000", "|"), "realised": ("#0072B2", "D"), "audited": ("#D55E00", "o")}
+
+
+def prices(results: Saved) -> Figure:
+    """Accuracy of the released weights by epsilon: three models, each with its own Delta (trade-
+    off).
+    """
+    table = results.table("prices")
+    fig, (ax,) = canvas(width=8.5, height=4.2)
+    for name, (colour, marker) in MODELS.items():
+        own = table[table.method == name]
+        label = f"{name}: Delta = {number(own.Delta.iloc[0])}, {runs(own.seed.nunique())}"
+        band(ax, own, "epsilon", "test", 100, color=colour, marker=marker, label=label)
+    ax.axvspan(0.1, 10, color="#eeeeee", zorder=0)
+    ax.text(1, 2, "a promise", ha="center", fontsize=8, color="#777777")
+    ax.set(xscale="log", ylim=(0, 100), xlabel="epsilon, at delta = 1e-5",
+           ylabel="test accuracy of what is released, %")  # fmt: skip
+    ax.legend(fontsize=8, loc="lower right")
+    return fig
+
+
+def requests(results: Saved) -> Figure:
+    """Seconds, real error and Delta by the size of the request, where Delta is proved."""
+    table = results.table("requests")
+    fig, (clock, error) = canvas(2, width=5.8, height=4.0)
+    for name, own in table.groupby("model", sort=False):
+        colour, marker = MODELS[name]
+        band(clock, own, "n_u", "seconds", color=colour, marker=marker)
+        band(clock, own, "n_u", "retrain", color=colour, ls="--")
+        band(error, own, "n_u", "error", color=colour, marker=marker, label=name)
+        band(error, own, "n_u", "Delta", color=colour, ls="--")
+        band(error, own, "n_u", "moved", color=colour, ls=":")
+    clock.set(xscale="log", yscale="log", ylabel="seconds")
+    clock.set_title("solid: unlearn, dashed: retrain from zero", fontsize=9)
+    few_decades(clock.yaxis)
+    error.set(xscale="log", yscale="log", ylabel="distance to the retrained model")
+    error.set_title("solid: real error, dashed: Delta, dotted: doing nothing", fontsize=9)
+    for ax in (clock, error):
+        ax.set_xlabel("images forgotten at once")
+    fig.legend(fontsize=8, loc="outside right upper")
+    headline(fig, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}; epsilon = 1")
+    return fig
+
+
+def forerunners(results: Saved) -> Figure:
+    """Accuracy and seconds of the certified methods that the paper builds on."""
+    table = results.table("forerunners, best decay")
+    fig, (left, right) = canvas(2, width=5.8, height=4.0)
+    for name, (colour, marker) in FORERUNNERS.items():
+        own = table[table.method == name]
+        band(left, own, "epsilon", "test", 100, color=colour, marker=marker, label=name)
+        some = own[own.epsilon == 1.0]
+        if len(some):
+            right.scatter(some.seconds, 100 * some.test, color=colour, marker=marker, s=60)
+            right.annotate(
+                f"decay {number(some.decay.iloc[0])}, retrained {int(some.retrained.max())}x",
+                (some.seconds.mean(), 100 * some.test.mean()), xytext=(7, 4),
+                textcoords="offset points", fontsize=8,
+            )  # fmt: skip
+    left.set(xscale="log", ylim=(0, 100), xlabel="epsilon of each release, delta = 1e-5",
+             ylabel="test accuracy, %")  # fmt: skip
+    right.set(xscale="log", ylim=(0, 100), xlabel="seconds for the last request")
+    few_decades(right.xaxis)
+    right.set_title("at epsilon = 1", fontsize=9)
+    right.margins(x=0.4)
+    left.legend(fontsize=8)
+    headline(fig, f"softmax regression, {results.numbers['forerunners, data']['value']}; the decay "
+             f"of each is chosen on held-out images; {runs(table.seed.nunique())}")  # fmt: skip
+    return fig
+
+
+def audits(results: Saved) -> Figure:
+    """Claimed, realised and audited epsilon by noise: the paper's MLP."""
+    table = results.table("audits")
+    fig, axes = canvas(2, width=5.8, height=4.2)
+    for ax, kind in zip(axes, ("canaries", "shadow models"), strict=True):
+        own = table[(table.audit == kind) & (table.model == "unlearned") & (table.sigma > 0)]
+        for name, (colour, marker) in SAYS.items():
+            band(ax, own, "sigma", name, color=colour, marker=marker, label=name)
+        ceiling = own.ceiling.max()
+        ax.axhline(ceiling, color=SAYS["audited"][0], ls=":", lw=1.5,
+                   label="the most that this audit can show")  # fmt: skip
+        _symlog(ax)
+        ax.set(xscale="log", xlabel="sigma, noise in each weight", ylabel="epsilon")
+        ax.set_title(f"paper's MLP, {kind}, {runs(own.seed.nunique())}", fontsize=9)
+    axes[0].legend(fontsize=8)
+    headline(fig, "at delta = 1e-5; audited: lower bound at 95%; the claim is that of 2C")
+    return fig
+
+
+def proved_audits(results: Saved) -> Figure:
+    """The same for the proved releases at epsilon = 1."""
+    table = results.table("proved audits")
+    fig, (ax,) = canvas(width=7.5, height=3.0)
+    for place, row in enumerate(table.itertuples()):
+        ax.plot([0, row.claimed], [place, place], color="#bbbbbb", lw=2, zorder=0)
+        for name, (colour, marker) in SAYS.items():
+            ax.plot(getattr(row, name), place, marker, color=colour, ms=16 if marker == "|" else 8,
+                    label=name if place == 0 else None)  # fmt: skip
+        ax.plot(row.ceiling, place, "|", color=SAYS["audited"][0], ms=14,
+                label="the most that this audit can show" if place == 0 else None)  # fmt: skip
+        ax.plot(row.before, place, "x", color=COLOURS["trained"], ms=8,
+                label="audited before forgetting" if place == 0 else None)  # fmt: skip
+    names = [f"{row.model}, seed {row.seed}" for row in table.itertuples()]
+    ax.set_yticks(range(len(table)), names, fontsize=9)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xscale("symlog", linthresh=1.0)
+    ax.set(xlim=(-0.15, 2 * table.ceiling.max()), xlabel="epsilon, delta = 1e-5")
+    fig.legend(fontsize=8, loc="outside right upper")
+    return fig
+
+
+def planner(results: Saved) -> Figure:
+    """The noise that k releases need, and what a kept history costs."""
+    table = results.table("plans")
+    fig, (noise, cost) = canvas(2, width=5.4, height=3.8)
+    for seen, colour, label in (("all", "#D55E00", "every release is seen"),
+                                ("last", "#0072B2", "only the last is seen")):  # fmt: skip
+        own = table[table.seen == seen]
+        noise.plot(own.requests, own.sigma, "o-", color=colour, label=label)
+        cost.plot(own.requests, own.history, "o-", color=colour, label=label)
+    noise.set(xscale="log", yscale="log", xlabel="requests", ylabel="sigma over Delta")
+    cost.set(xscale="log", yscale="log", xlabel="requests", ylabel="epsilon of all releases")
+    cost.axhline(results.numbers["planned epsilon"]["value"], color="#000000", lw=1)
+    noise.legend(fontsize=8)
+    return fig
+
+
+def sequence(results: Saved) -> Figure:
+    """Accuracy and epsilon along a sequence within one budget."""
+    table = results.table("sequence")
+    fig, (score, spent) = canvas(2, width=5.4, height=3.6)
+    for name, own in table.groupby("model", sort=False):
+        colour, marker = MODELS[name]
+        band(score, own, "request", "test", 100, color=colour, marker=marker, label=name)
+        band(spent, own, "request", "history", color=colour, marker=marker, label=name)
+    score.set(xlabel="request", ylabel="test accuracy of the release, %")
+    spent.set(xlabel="request", ylabel="epsilon of all releases so far", ylim=(0, 1.1))
+    score.legend(fontsize=8)
+    headline(fig, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}")
+    return fig
+
+
+def _symlog(ax: Axes) -> None:
+    """Logarithmic, with room for zero."""
+    ax.set_yscale("symlog", linthresh=1.0)
+    ax.set_ylim(-0.2, 10 ** math.ceil(math.log10(max(10, ax.get_ylim()[1]))))
+
+
+FIGURES = (prices, requests, sequence, planner, forerunners, audits, proved_audits)

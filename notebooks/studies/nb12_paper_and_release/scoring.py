@@ -1,0 +1,165 @@
+"""Differences in scoring: the attack's protocol, and BatchNorm in the published model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from unlearnlib.evaluation import attacks
+from unlearnlib.evaluation.metrics import accuracy
+from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.seeds import seed_of
+from unlearnlib.objective import Objective
+
+from . import steps
+from .outcome import TWO_MODELS, Model, Outcome, attack_seed, original, read, seen, sets
+
+Parts = tuple[np.ndarray, np.ndarray]  # features of the forgotten, and of the others
+PROTOCOLS = ("ours", "scored where fitted", "unbalanced", "as released")
+
+
+# ---- the attack's protocol -----------------------------------------------------------------------
+
+
+def where_fitted(o: Outcome) -> dict[str, float]:
+    """Forgotten against as many test images, scored on the rows that fitted the attack."""
+    parts = _features(o, sets(o.d)["unseen"])
+    return by_protocol("scored where fitted", TWO_MODELS, parts, attack_seed(o.d))
+
+
+def unbalanced(o: Outcome) -> dict[str, float]:
+    """Forgotten against all retained images, by plain accuracy, on rows that fitted nothing."""
+    return by_protocol("unbalanced", TWO_MODELS, _features(o, o.d.F_r), attack_seed(o.d))
+
+
+def by_protocol(protocol: str, learner: str, parts: Parts, seed: int) -> dict[str, float]:
+    """AUC and accuracy of one of `attacks.LEARNERS` under one of PROTOCOLS.
+
+    "ours" is `attacks.attack`: fitted on as many others as forgotten, scored on rows that it has
+    not seen. "scored where fitted" is balanced too, "unbalanced" fits on a half of all and scores
+    the rest, "as released" fits on all and scores all. `constant` is the accuracy of always giving
+    the commoner answer.
+    """
+    if protocol == "ours":
+        return read(attacks.attack(learner, *parts, seed=seed)) | {"constant": 0.5}
+    rng = np.random.default_rng(seed)
+    members, others = (rng.permutation(part) for part in parts)
+    if protocol == "scored where fitted":
+        others = others[: len(members)]
+    fitted = scored = (members, others)
+    if protocol == "unbalanced":
+        fitted = tuple(part[: len(part) // 2] for part in (members, others))
+        scored = tuple(part[len(part) // 2 :] for part in (members, others))
+    model = attacks.LEARNERS[learner](seed % 2**32).fit(*_labelled(fitted))
+    x, y = _labelled(scored)
+    said = model.predict_proba(x)[:, 1]
+    auc, right = roc_auc_score(y, said), accuracy_score(y, said > 0.5)
+    commoner = max(y.mean(), 1 - y.mean())
+    return {"AUC": float(auc), "accuracy": float(right), "constant": float(commoner)}
+
+
+def noise_attacks(d: Experiment, learners: tuple[str, ...]) -> list[dict]:
+    """Each learner under each protocol on features that are pure noise: it has nothing to find.
+
+    The numbers of images are those of d: n_u forgotten against n_u others, or against all retained.
+    """
+    rng = np.random.default_rng(seed_of("attack on noise", d.seed))
+    width = 2 * len(d.images.classes)
+    parts = rng.normal(size=(d.F_u.n, width)), rng.normal(size=(d.F_r.n, width))
+    rows = []
+    for protocol in PROTOCOLS:
+        for learner in learners:
+            found = by_protocol(protocol, learner, parts, attack_seed(d))
+            rows.append({"seed": d.seed, "protocol": protocol, "attacker": learner, **found})
+    return rows
+
+
+def model_attacks(d: Experiment) -> list[dict]:
+    """Nothing done, the paper's reading and retraining, under each protocol."""
+    reading = steps.reading(d)
+    models = {"trained": original(d), "released": reading.after, "retrained": reading.goal}
+    rows = []
+    for name, model in models.items():
+        o = replace(reading, after=model)
+        for protocol in PROTOCOLS:
+            with_test = protocol in ("ours", "scored where fitted")
+            parts = _features(o, sets(d)["unseen"] if with_test else d.F_r)
+            found = by_protocol(protocol, TWO_MODELS, parts, attack_seed(d))
+            rows.append({"seed": d.seed, "protocol": protocol, "model": name, **found})
+    return rows
+
+
+def attack_where_fitted(d: Experiment) -> Outcome:
+    """The paper's reading, attacked on the rows that fitted the attack."""
+    return replace(steps.reading(d), two_models=where_fitted)
+
+
+def attack_unbalanced(d: Experiment) -> Outcome:
+    """The paper's reading, attacked with all retained images as the negatives."""
+    both = [len(d.forget), d.F_r.n]
+    facts = {"forgotten": both[0], "retained": both[1], "constant answer": max(both) / sum(both)}
+    return replace(steps.reading(d), two_models=unbalanced, facts=facts)
+
+
+def _features(o: Outcome, others: Objective) -> Parts:
+    return seen(o, sets(o.d)["forgotten"]), seen(o, others)
+
+
+def _labelled(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate(parts), np.repeat([1, 0], [len(part) for part in parts])
+
+
+# ---- BatchNorm -----------------------------------------------------------------------------------
+
+
+def stale_buffers(d: Experiment) -> Outcome:
+    """Noisy weights with the buffers of the original: exact statistics of forgotten images."""
+    o = steps.reading(d)
+    stale = original(d).at
+    recomputed = o.after.at(d.F).buffers
+    facts = {
+        "numbers in the buffers": sum(b.numel() for b in stale(d.F).buffers.values()),
+        "differ from recomputed ones by": _difference(stale(d.F).buffers, recomputed),
+    }
+    return replace(o, after=Model(o.after.w, stale), epsilon=math.inf, facts=facts)
+
+
+def training_mode(d: Experiment) -> Outcome:
+    """Published right, but scored without `.eval()`: by the statistics of each scored batch."""
+    o = steps.reading(d)
+
+    def at(F: Objective) -> Objective:
+        return in_training_mode(o.after.at(F))
+
+    w, before = o.after.w, o.after.at(d.F_u)
+    after = in_training_mode(before)
+    accuracy(after, w)
+    changed = sum(not torch.equal(before.buffers[name], b) for name, b in after.buffers.items())
+    facts = {
+        "buffers": len(after.buffers),
+        "changed by scoring the forgotten images": changed,
+        "and differ then by": _difference(after.buffers, before.buffers),
+        "test F1 in eval mode, before": accuracy(o.after.at(d.F_test), w),
+        "and with those buffers": accuracy(d.F_test.with_buffers(after.buffers), w),
+    }
+    return replace(o, after=Model(o.after.w, at), facts=facts)
+
+
+def in_training_mode(F: Objective) -> Objective:
+    """F with a model left in training mode: its passes overwrite its own copy of the buffers."""
+    other = F.with_buffers(F.buffers)
+    other.model.train()
+    return other
+
+
+def _difference(buffers: dict, others: dict) -> float:
+    """||buffers - others|| over ||others||, counters left out."""
+    a, b = (
+        torch.cat([q.double().reshape(-1) for q in held.values() if q.is_floating_point()])
+        for held in (buffers, others)
+    )
+    return float((a - b).norm() / b.norm())

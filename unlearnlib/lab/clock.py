@@ -1,0 +1,25 @@
+"""How long things take here: medians of a few runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from .experiments import Experiment
+
+
+def seconds_of(job: Callable[[], object], times: int = 3) -> float:
+    """Median wall-clock seconds of running `job` so many times."""
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        job()
+        taken.append(time.perf_counter() - started)
+    return float(np.median(taken))
+
+
+def epoch_seconds(d: Experiment, times: int = 3) -> float:
+    """Seconds of one epoch of retraining, median of `times`."""
+    return seconds_of(lambda: d.train(d.F_r, d.F.initial(), epochs=1), times)

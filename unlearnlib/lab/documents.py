@@ -1,0 +1,176 @@
+"""The tables of README.md and figures/README.md, from profiles, studies and committed results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import DataError, require
+from ..text import number
+from . import profiles
+from .notebooks import (
+    all_in,
+    all_studies,
+    figures,
+    first_sentence,
+    planned_minutes,
+    read_notebook,
+    study,
+)
+from .results import VERDICTS, Saved, load, worded
+from .verdicts import HEADLINES
+
+PROFILE = "laptop"
+README, FIGURES = Path("README.md"), Path("figures/README.md")
+CLAIM_COLUMNS = ("claim", "the paper", "measured here", "verdict", "why")
+
+
+def tables(folder: Path) -> dict[Path, dict[str, str]]:
+    """By document: the name of each table and its Markdown.
+
+    Raises DataError where the results of a notebook are missing, or come from no commit.
+    """
+    notebooks = [load(path.stem, PROFILE) for path in all_in(folder)]
+    saved = {name: load(name, PROFILE) for name in all_studies(folder)}
+    for results in saved.values():
+        _refuse_unknown_source(results)
+    shown = {
+        "claims": claims_table(notebooks),
+        "minutes": minutes_table(folder, notebooks),
+        "figures": "\n\n".join(figures_of(folder, results) for results in saved.values()),
+    }
+    for name, results in saved.items():
+        more = getattr(study(folder, name), "TABLES", {})
+        shown |= {table: make(results) for table, make in more.items()}
+    return {
+        README: {
+            "notebooks": notebooks_table(folder),
+            "results": headlines(notebooks),
+            "profiles": profiles_table(),
+        },
+        FIGURES: shown,
+    }
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown; a bar inside of a cell does not end it."""
+    cells = [[text.replace("|", "\\|") for text in row] for row in (columns, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
+
+
+# ---- README.md -----------------------------------------------------------------------------------
+
+
+def notebooks_table(folder: Path) -> str:
+    """Each notebook with what it shows: the first sentence of its study."""
+    rows = [
+        (f"[{path.stem}](notebooks/{path.name})", first_sentence(study(folder, path.stem)))
+        for path in all_in(folder)
+    ]
+    return markdown(("notebook", "shows"), rows)
+
+
+def headlines(notebooks: Sequence[Saved]) -> str:
+    """The claims of HEADLINES that the results answer, with what was measured."""
+    claims = {
+        claim: (results, its) for results in notebooks for claim, its in results.claims.items()
+    }
+    rows = [
+        (f"{claim} ({_link(results, README)})", _measured(its), its["verdict"])
+        for claim, (results, its) in claims.items()
+        if claim in HEADLINES
+    ]
+    return markdown(("claim", "measured here", "verdict"), rows)
+
+
+def profiles_table() -> str:
+    """The profiles, smallest first, with the time that is planned for all notebooks."""
+    known = sorted(map(profiles.load, profiles.names()), key=lambda profile: profile.minutes)
+    rows = [(f"`{p.name}`", p.about, _duration(p.minutes)) for p in known]
+    return markdown(("profile", "what it is", "planned, on two CPU cores"), rows)
+
+
+def _duration(minutes: float) -> str:
+    """ "8 minutes", from three hours on "1,417 hours"."""
+    return f"{minutes:g} minutes" if minutes < 180 else f"{number(round(minutes / 60))} hours"
+
+
+# ---- figures/README.md ---------------------------------------------------------------------------
+
+
+def claims_table(notebooks: Sequence[Saved]) -> str:
+    """All claims as one table, each beside the notebook that answers it."""
+    verdicts = [claim["verdict"] for results in notebooks for claim in results.claims.values()]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
+    rows = [
+        (f"{claim} ({_link(results, FIGURES)})", its["paper"], _measured(its), its["verdict"],
+         its["why"])
+        for results in notebooks
+        for claim, its in results.claims.items()
+    ]  # fmt: skip
+    said = f"{len(verdicts)} claims: {counts}. {_made(notebooks)}"
+    return f"{said}\n\n{markdown(CLAIM_COLUMNS, rows)}"
+
+
+def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
+    """Minutes of each notebook: planned at quick, measured at laptop."""
+    planned = [
+        planned_minutes(read_notebook(path, "check it out anew")) or 0.0 for path in all_in(folder)
+    ]
+    taken = [results.provenance["seconds"] / 60 for results in notebooks]
+    names = [results.notebook for results in notebooks]
+    rows = [(n, f"{p:g}", f"{t:.1f}") for n, p, t in zip(names, planned, taken, strict=True)]
+    rows.append(("all", f"{sum(planned):.1f}", f"{sum(taken):.0f}"))
+    return markdown(("notebook", "planned at `quick`", f"taken at `{PROFILE}`"), rows)
+
+
+def figures_of(folder: Path, results: Saved) -> str:
+    """The section of one study: where it is, how to make it, and the caption of each figure."""
+    name, its = results.notebook, study(folder, results.notebook)
+    rows = [
+        (f"[{draw.__name__}]({PROFILE}/{name}/{draw.__name__}.png)", first_sentence(draw))
+        for draw in figures(its)
+    ]
+    is_notebook = (folder / f"{name}.ipynb").exists()
+    command = f"make reproduce PROFILE={PROFILE} NOTEBOOK={name}" if is_notebook else "make bench"
+    notebook = f"[notebook](../notebooks/{name}.ipynb), " if is_notebook else ""
+    links = f"{notebook}[numbers]({PROFILE}/{name}/results.json), `{command}`"
+    shows = first_sentence(its) if its else name
+    return f"### {name}\n\n{shows} ({links}).\n\n{markdown(('figure', 'shows'), rows)}"
+
+
+def _link(results: Saved, page: Path) -> str:
+    up = "../" * (len(page.parts) - 1)
+    return f"[{results.notebook[:2]}]({up}notebooks/{results.notebook}.ipynb)"
+
+
+def _measured(claim: dict) -> str:
+    """What was measured, in how many runs, and their spread."""
+    spread = "" if claim["spread"] is None else f", {worded(claim['spread'])}"
+    return f"{worded(claim['measured'])} (n = {claim['n']}{spread})"
+
+
+def _made(notebooks: Sequence[Saved]) -> str:
+    """When, with what and from which commits the results were made."""
+    made = [results.provenance for results in notebooks]
+    days = sorted({p["finished"][:10] for p in made})
+    versions = dict.fromkeys(f"torch {p['packages']['torch']}" for p in made)
+    devices = dict.fromkeys(p["machine"]["device"] for p in made)
+    cores = sorted({p["machine"]["cores"] for p in made})
+    commits = dict.fromkeys(p["git"]["commit"][:7] for p in made)
+    return (
+        f"Made {' to '.join(dict.fromkeys((days[0], days[-1])))} at `{PROFILE}`, "
+        f"{', '.join(versions)}, {', '.join(devices)}, {' or '.join(map(str, cores))} cores, from "
+        f"{', '.join(commits)}."
+    )
+
+
+def _refuse_unknown_source(results: Saved) -> None:
+    git = results.provenance["git"]
+    require(
+        git["dirty"] is False,
+        f"the results of {results.notebook} come from sources that no commit holds (commit "
+        f"{git['commit'][:7]}, dirty: {git['dirty']}): commit, then run it again",
+        DataError,
+    )

@@ -1,0 +1,326 @@
+"""Every way to forget under one name, tuned by one rule: what notebooks 04 to 06 compare.
+
+    method = METHODS["fine-tuning"]
+    best = tune(profile.mlp_mnist, method)             # on held-out training images, once
+    it = contender(d, method.name, best.setting)       # it.w, it.scores, it.seconds
+
+**The rule.** Each method has one knob and four settings of it. Each setting is tried once, on an
+experiment of its own (seed 1000, a fifth of the training images held out), and the one whose
+Tug-of-War against retraining is largest is kept for every seed; retraining's scores are the mean
+of two, from two starts, since one alone is noisy. No method may spend more than a tenth of the
+sample gradients that training took, a Hessian product counting as one. Outside of that allowance
+are one gradient over all retained images, LiSSA's scale, and forward passes. The test images play
+no part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+
+from ..cg import conjugate_gradient
+from ..errors import DivergenceError, NegativeCurvatureError, require
+from ..evaluation.baselines import fine_tune, negative_gradient, neggrad_plus
+from ..evaluation.fisher import fisher_forgetting
+from ..evaluation.lcodec import lcodec
+from ..evaluation.metrics import accuracy, tug_of_war
+from ..lissa import SCALE_MARGIN, lissa
+from ..noise import sample_noise
+from ..objective import Objective
+from ..progress import bar
+from ..solution import Solution
+from ..spectrum import minibatch_curvature
+from .experiments import Experiment
+from .parallel import train_together
+from .profiles import Pair
+from .seeds import generator, seed_of
+from .settings import BATCH, CHAINS, LISSA_STEPS, SCORED, SIGMA, TUNING_SEED
+from .step import projected_step
+from .store import load_or_make
+
+TENTH = 10
+CG_STEPS = 16  # and one product more for the true residual
+FISHER_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What a method made of a request.
+
+    w         (p,), the model that the method would publish
+    scores    accuracy (micro F1) on the "forgotten", "retained" and "test" images
+    seconds   from request to w, as the machine was then; notebook 06 times afresh
+    setting   of the method's knob; None for a reference
+    """
+
+    w: Tensor
+    scores: dict[str, float]
+    seconds: float
+    setting: float | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to forget, with the one knob that is tuned.
+
+    run(d, setting) -> w; `settings(pair)` are the values of `knob` to try, mildest first.
+    """
+
+    name: str
+    knob: str
+    settings: Callable[[Pair], tuple[float, ...]]
+    run: Callable[[Experiment, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The setting chosen, and the trials: each {"setting", "ToW"} or {"setting", "refused"}."""
+
+    setting: float
+    trials: list[dict]
+
+
+# ---- the methods -----------------------------------------------------------------------------
+
+
+def epochs_allowed(d: Experiment) -> int:
+    """A tenth of training's epochs, at least one."""
+    return max(1, round(d.pair.epochs / TENTH))
+
+
+def _training(d: Experiment, lr: float, purpose: str) -> dict:
+    """How a baseline trains on: as the pair was trained, for a tenth of its epochs."""
+    names = ("C", "momentum", "optimizer", "batch_size")
+    return {name: getattr(d.pair, name) for name in names} | {
+        "lr": lr,
+        "epochs": epochs_allowed(d),
+        "generator": generator(purpose, d.seed),
+    }
+
+
+def training_sample(d: Experiment, gradients: int = 1) -> tuple[Objective, range]:
+    """The forgotten and as many retained images as the allowance pays, and where the former are.
+
+    gradients   that a retained image costs in each epoch.
+    """
+    count = max(1, min(d.F_r.n, allowance(d) // (epochs_allowed(d) * gradients)))
+    retained = d.F_r.rows[torch.randperm(d.F_r.n, generator=generator("few", d.seed))[:count]]
+    return d.F_trained.only(torch.cat([d.forget, retained])), range(len(d.forget))
+
+
+def _fine_tuning(d: Experiment, lr: float) -> Tensor:
+    F, forget = training_sample(d)
+    return fine_tune(F, d.w, forget, **_training(d, lr, "fine-tuning"))
+
+
+def _negative_gradient(d: Experiment, lr: float) -> Tensor:
+    F, forget = training_sample(d)
+    return negative_gradient(F, d.w, forget, **_training(d, lr, "negative gradient"))
+
+
+def _neggrad_plus(d: Experiment, alpha: float) -> Tensor:
+    F, forget = training_sample(d, gradients=2)
+    training = _training(d, d.pair.lr, "NegGrad+")
+    return neggrad_plus(F, d.w, forget, alpha=alpha, **training)
+
+
+def _fisher(d: Experiment, alpha: float) -> Tensor:
+    samples, g = min(FISHER_SAMPLES, allowance(d)), generator("Fisher", d.seed)
+    return fisher_forgetting(
+        d.F_trained, d.w, d.forget, alpha=alpha, C=d.pair.C, samples=samples, generator=g
+    )
+
+
+def _lcodec(d: Experiment, lam: float) -> Tensor:
+    return lcodec(
+        d.F_trained, d.w, d.forget, lam=lam, C=d.pair.C, max_steps=CG_STEPS,
+        hessian_on=hessian_sample(d), generator=generator("L-CODEC", d.seed),
+    )  # fmt: skip
+
+
+def estimate(solver: Callable, d: Experiment, lam: float) -> Tensor:
+    """The Newton estimate inside the ball, without noise."""
+    return projected_step(
+        d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=partial(solver, d)
+    )
+
+
+def _certified(solver: Callable, d: Experiment, lam: float) -> Tensor:
+    """The paper's release: the estimate with the released code's noise.
+
+    Certified is how the step is made; this sigma comes with no epsilon worth the name.
+    """
+    w = estimate(solver, d, lam)
+    return w + sample_noise(w, SIGMA, seed_of("noise", d.seed))
+
+
+def solve_by_cg(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
+    """At most 16 steps of conjugate gradient, on the sample that both solvers see."""
+    return conjugate_gradient(hessian_sample(d), w, b, lam=lam, tol=1e-2, max_steps=CG_STEPS)
+
+
+def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
+    """LiSSA with the paper's chains and batches, and as many steps as a tenth of training pays."""
+    steps = max(1, min(LISSA_STEPS, allowance(d) // (CHAINS * BATCH)))
+    return lissa(
+        hessian_sample(d), w, b, lam=lam, scale=SCALE_MARGIN * largest_curvature(d) + lam,
+        steps=steps, chains=CHAINS, batch_size=BATCH, checks=1,
+        generator=generator("hessian", d.seed),
+    )  # fmt: skip
+
+
+def largest_curvature(d: Experiment) -> float:
+    """The largest of eight minibatch curvatures at w, which sets LiSSA's scale: prepared once.
+
+    It depends on w alone, not on the request, so it can be had when training ends.
+    """
+
+    def measure() -> tuple[dict[str, Tensor], dict]:
+        g = generator("curvature", d.seed)
+        F = d.F_trained
+        sampled = minibatch_curvature(F, d.w, BATCH, batches=8, iterations=8, generator=g)
+        return {}, {"curvature": float(sampled.max())}
+
+    return load_or_make("curvature", d.identity, measure).info["curvature"]
+
+
+def allowance(d: Experiment) -> int:
+    """Sample gradients that a tenth of training takes."""
+    return max(1, d.pair.epochs * d.F_r.n // TENTH)
+
+
+def hessian_sample(d: Experiment) -> Objective:
+    """The fixed sample of retained images for the Hessian: 17 products on it are the allowance."""
+    size = min(d.F_r.n, max(BATCH, allowance(d) // (CG_STEPS + 1)))
+    F_r = d.F_trained.without(d.forget)
+    return F_r.only(torch.randperm(F_r.n, generator=generator("look", d.seed))[:size])
+
+
+def _rates(*factors: float) -> Callable[[Pair], tuple[float, ...]]:
+    return lambda pair: tuple(factor * pair.lr for factor in factors)
+
+
+def _dampings(pair: Pair) -> tuple[float, ...]:
+    return tuple(factor * pair.lam for factor in (100.0, 10.0, 3.0, 1.0))
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("certified (CG)", "lam", _dampings, partial(_certified, solve_by_cg)),
+        Method("certified (LiSSA)", "lam", _dampings, partial(_certified, solve_by_lissa)),
+        Method("fine-tuning", "lr", _rates(0.3, 1, 3, 10), _fine_tuning),
+        Method("negative gradient", "lr", _rates(0.03, 0.1, 0.3, 1), _negative_gradient),
+        Method("NegGrad+", "alpha", lambda pair: (0.999, 0.99, 0.95, 0.8), _neggrad_plus),
+        Method("Fisher forgetting", "alpha", lambda pair: (3e-4, 1e-3, 3e-3, 1e-2), _fisher),
+        Method("L-CODEC", "lam", _dampings, _lcodec),
+    )
+}
+REFERENCES = ("trained", "retrained", "elsewhere", "warm")
+
+
+# ---- running them ----------------------------------------------------------------------------
+
+
+def contender(d: Experiment, name: str, setting: float | None = None) -> Contender:
+    """The method of that name at a setting, or one of REFERENCES; made once, then kept.
+
+    Raises NegativeCurvatureError or DivergenceError where the method refuses the setting; that it
+    did is kept too.
+    """
+    key = {**d.identity, "without": d.forget.tolist(), "name": name, "setting": setting}
+    kept = load_or_make("methods", key, lambda: _made(d, name, setting))
+    if "refused" in kept.info:
+        raise REFUSALS[kept.info["refused"]](kept.info["why"])
+    return Contender(kept.tensors["w"], kept.info["scores"], kept.info["seconds"], setting)
+
+
+REFUSALS = {error.__name__: error for error in (NegativeCurvatureError, DivergenceError)}
+
+
+def _made(d: Experiment, name: str, setting: float | None) -> tuple[dict[str, Tensor], dict]:
+    if name in REFERENCES:
+        run = getattr(d, name)
+        return {"w": run.w}, {"scores": scores(d, run.w), "seconds": run.seconds}
+    try:
+        w, seconds = timed(d, name, setting)
+    except tuple(REFUSALS.values()) as error:
+        return {}, {"refused": type(error).__name__, "why": str(error)}
+    return {"w": w}, {"scores": scores(d, w), "seconds": seconds}
+
+
+def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
+    """The method's w and its seconds; the trained model and LiSSA's scale are there beforehand."""
+    largest_curvature(d)
+    started = time.perf_counter()
+    w = METHODS[name].run(d, setting)
+    return w, time.perf_counter() - started
+
+
+def scores(d: Experiment, w: Tensor) -> dict[str, float]:
+    """Accuracy on the forgotten, on at most 1,000 of the retained, and on the test images."""
+    few = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
+    sets = {"forgotten": d.F_u, "retained": d.F_r.only(few), "test": d.F_test}
+    publish = d.published(w)
+    return {name: accuracy(publish(F), w) for name, F in sets.items()}
+
+
+@cache
+def tune(pair: Pair, method: Method) -> Tuned:
+    """The setting with the largest Tug-of-War on held-out training images; ties to the mildest.
+
+    Raises NegativeCurvatureError if the method refuses all of them.
+    """
+    d = Experiment(pair, TUNING_SEED, tuning=True)
+    twice = [contender(d, name).scores for name in ("retrained", "elsewhere")]
+    reference, trials = {name: (twice[0][name] + twice[1][name]) / 2 for name in twice[0]}, []
+    for setting in method.settings(pair):
+        try:
+            found = {"ToW": tug_of_war(contender(d, method.name, setting).scores, reference)}
+        except tuple(REFUSALS.values()) as refusal:
+            found = {"refused": str(refusal)}
+        trials.append({"setting": setting, **found})
+    best = max(trials, key=lambda trial: trial.get("ToW", -1.0))
+    require(
+        "ToW" in best,
+        f"{method.name} refuses all of its settings on {pair.name}, the last time saying: "
+        f"{trials[-1].get('refused')} Raise the pair's lam in the profile.",
+        NegativeCurvatureError,
+    )
+    return Tuned(best["setting"], trials)
+
+
+def settled(d: Experiment, method: Method) -> Contender:
+    """The method at its tuned setting, or, where it refuses that, at the next milder one."""
+    settings = method.settings(d.pair)
+    tuned = tune(d.pair, method).setting
+    for setting in reversed(settings[1 : settings.index(tuned) + 1]):
+        try:
+            return contender(d, method.name, setting)
+        except tuple(REFUSALS.values()):
+            continue
+    return contender(d, method.name, settings[0])
+
+
+def field(pair: Pair, seed: int) -> dict[str, Contender]:
+    """All references and tuned methods at one seed, by name."""
+    d = Experiment(pair, seed)
+    references = {name: contender(d, name) for name in REFERENCES}
+    return references | {name: settled(d, method) for name, method in METHODS.items()}
+
+
+def fields(pair: Pair) -> Iterator[tuple[Experiment, dict[str, Contender]]]:
+    """`field` seed by seed, with its experiment; what is to be trained is trained side by side."""
+    train_together([Experiment(pair, s) for s in pair.seeds], REFERENCES, f"models of {pair.name}")
+    for seed in bar(pair.seeds, f"seeds of {pair.name}"):
+        yield Experiment(pair, seed), field(pair, seed)
+
+
+def whose(d: Experiment, method: str) -> dict:
+    """The first columns of a row: pair, seed and method."""
+    return {"pair": d.pair.name, "seed": d.seed, "method": method}

@@ -1,0 +1,174 @@
+"""How results look: one style, one colour a method everywhere, one way to save.
+
+A figure is a function of a notebook's results.json alone, in the notebook's study, so that
+restyling never retrains: `make figures` draws all of them again.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ..text import number
+from .files import write_whole
+from .results import Saved, results_path
+
+# Okabe and Ito's palette and one of Tol's: colour-blind readers tell them apart, and so does a
+# printer, by lightness
+COLOURS = {
+    "trained": "#666666",
+    "unlearned": "#D55E00",
+    "released": "#CC79A7",
+    "retrained": "#0072B2",
+    "LiSSA": "#009E73",
+    "conjugate gradient": "#E69F00",
+    "dense solve": "#000000",
+    "Adam": "#56B4E9",
+    "Adam, cosine": "#332288",
+    "SGD": "#882255",
+    "certified (CG)": "#E69F00",  # as the solver
+    "certified (LiSSA)": "#009E73",
+    "fine-tuning": "#999933",
+    "negative gradient": "#AA4499",
+    "NegGrad+": "#CC6677",
+    "Fisher forgetting": "#117733",
+    "L-CODEC": "#88CCEE",
+    "elsewhere": "#0072B2",  # retrained as well
+    "warm": "#44AA99",
+    "bound": "#000000",
+    "M part": "#AA4499",
+    "lam part": "#999933",
+    "G part": "#88CCEE",
+    "2C": "#882255",
+    "retained": "#D55E00",
+    "forget": "#56B4E9",
+    "random": "#D55E00",
+    "one class": "#0072B2",
+    "look-alikes": "#009E73",
+}
+MARKERS = {
+    "trained": "s",
+    "unlearned": "o",
+    "released": "v",
+    "retrained": "D",
+    "LiSSA": "o",
+    "conjugate gradient": "^",
+    "dense solve": "X",
+    "Adam": "v",
+    "Adam, cosine": "^",
+    "SGD": "o",
+    "certified (CG)": "^",
+    "certified (LiSSA)": "o",
+    "fine-tuning": "P",
+    "negative gradient": "v",
+    "NegGrad+": "<",
+    "Fisher forgetting": ">",
+    "L-CODEC": "h",
+    "elsewhere": "D",
+    "warm": "d",
+    "retained": "o",
+    "forget": "v",
+    "random": "o",
+    "one class": "s",
+    "look-alikes": "^",
+}
+LABELS = {"elsewhere": "retrained, another seed", "warm": "retrained, warm start"}
+DPI = 110
+
+
+def style() -> None:
+    """Set the look of every figure; called by `canvas`."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        rc={
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "axes.titlelocation": "left",
+            "legend.frameon": False,
+            "font.size": 10,
+            "axes.grid": True,
+            "grid.color": "#e6e6e6",
+        },
+    )
+
+
+def canvas(columns: int = 1, height: float = 3.6, width: float = 5.0) -> tuple[Figure, list[Axes]]:
+    """A row of axes, `width` x `height` inches each."""
+    style()
+    fig, axes = plt.subplots(
+        1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained"
+    )
+    return fig, list(axes[0])
+
+
+def save(draw: Callable[[Saved], Figure], results: Saved) -> Figure:
+    """Draw a figure from the results alone, and write it to figures/<profile>/<notebook>/.
+
+    `draw` is a function of a study, and the file has its name. The figure is handed back, to be
+    shown. Raises what `Saved.table` does where the results lack what it draws.
+    """
+    fig, png = draw(results), io.BytesIO()
+    fig.savefig(png, dpi=DPI, format="png")
+    path = results_path(results.notebook, results.profile).with_name(f"{draw.__name__}.png")
+    write_whole(path, png.getvalue())
+    plt.close(fig)
+    return fig
+
+
+def by_method(ax: Axes, methods: list[str], labelled: bool = True) -> dict[str, int]:
+    """One line a method, the first on top; the place of each."""
+    names = [LABELS.get(name, name) for name in methods]
+    ax.set_yticks(range(len(methods)), names if labelled else [""] * len(methods), fontsize=9)
+    ax.set_ylim(len(methods) - 0.4, -0.6)
+    return {name: place for place, name in enumerate(methods)}
+
+
+def band(ax: Axes, table: pd.DataFrame, x: str, y: str, factor: float = 1.0, **look) -> None:
+    """The mean over seeds as a line, and least to most around it."""
+    own = factor * table.groupby(x)[y].agg(["mean", "min", "max"])
+    ax.fill_between(own.index, own["min"], own["max"], color=look["color"], alpha=0.15, lw=0)
+    ax.plot(own.index, own["mean"], **{"ms": 5, "lw": 1.5} | look)
+
+
+def headline(fig: Figure, text: str) -> None:
+    """Over all axes: the data and how many runs."""
+    fig.suptitle(wrapped(text, fig.get_figwidth(), 10), fontsize=10, x=0.01, ha="left")
+
+
+def wrapped(text: str, inches: float, size: float = 9) -> str:
+    """The text in lines that fit so many inches at this font size."""
+    return textwrap.fill(text, int(inches * 130 / size))
+
+
+def runs(n: int) -> str:
+    """ "n = 3 seeds", as titles and axis labels say it."""
+    return f"n = {n} seed{'' if n == 1 else 's'}"
+
+
+def radius(C: float) -> str:
+    """A radius as axes name it."""
+    return "none" if math.isinf(C) else number(C)
+
+
+def few_decades(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 on a logarithmic axis that spans little more than a decade."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def ramp(count: int) -> list[tuple[float, float, float]]:
+    """Colours of an ordered quantity, light to dark, told apart by lightness alone."""
+    return sns.color_palette("viridis_r", count)

@@ -1,0 +1,169 @@
+"""The processes of torchrun as one: who adds up, who writes, and how many threads each may use.
+
+    F = Objective(model, x, y, reduce=ranks())      # a script of your own, started by torchrun
+
+Every process holds all samples and runs the same program; `unlearnlib/reduce.py` says how. The
+first alone writes and speaks. On several machines all read what it wrote, so UNLEARNLIB_CACHE has
+to name a folder that they share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache, partial
+from multiprocessing import parent_process
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..errors import RankLostError, require
+from ..reduce import ALONE, Alone
+
+TIMEOUT = 600  # seconds that a process waits for the others; the variable overrides it
+TIMEOUT_VARIABLE = "UNLEARNLIB_TIMEOUT"
+# Processes that torchrun started once may meet several times, as those of each notebook do; each
+# time under another name, so that what one meeting left in torchrun's store misleads no other.
+MEETING_VARIABLE = "UNLEARNLIB_MEETING"
+
+REMEDY = (
+    "Nothing was released or kept. Look at the first error above, which may be another process's, "
+    "and start again with the same command: finished models are kept."
+)
+
+
+class Ranks(Alone):
+    """The processes that torchrun started, joined by torch.distributed: see `ranks`.
+
+    Raises RankLostError, in every process that is left, when one is lost or makes another call
+    than the others. Each call costs one more of 16 bytes, which compares what is called: sums of
+    different things would otherwise be wrong, or wait for ever.
+    """
+
+    def __init__(self, rank: int, size: int):
+        self.rank, self.size = rank, size
+
+    def share(self, items: range) -> range:
+        """Adjacent, disjoint parts that cover all; their sizes differ by one at most."""
+        k, R = self.rank, self.size
+        return items[len(items) * k // R : len(items) * (k + 1) // R]
+
+    def __call__(self, part: Tensor) -> Tensor:
+        """The sum of all processes' `part`, the same bits in each; `part` itself is unchanged."""
+        return self._together("sum", part, dist.all_reduce)
+
+    def agree(self, value: Tensor) -> Tensor:
+        """The first process's `value`, in all; a barrier as well."""
+        return self._together("agreement", value, partial(dist.broadcast, src=0))
+
+    def require_same(self, **held: Tensor) -> None:
+        """Refuse to go on, in every process, unless all hold the same bits in each of `held`."""
+        for name, value in held.items():
+            bits = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            digest = torch.tensor([*hashlib.sha256(bits).digest()])
+            total, squares = self(torch.stack([digest, digest**2]).to(value.device))
+            require(
+                bool((self.size * squares == total**2).all()),
+                f"The {self.size} processes hold different values of {name}; give all of them the "
+                "same, with indices in one order: a set of strings has another in each process.",
+            )
+
+    def _together(self, what: str, value: Tensor, act: Callable[[Tensor], object]) -> Tensor:
+        result = value.detach().clone(memory_format=torch.contiguous_format)
+        call = f"{what} of shape {tuple(value.shape)} in {value.dtype}"
+        number = zlib.crc32(call.encode())
+        ends = torch.tensor([number, -number], device=value.device)
+        try:
+            dist.all_reduce(ends, dist.ReduceOp.MAX)
+            if ends[0] == -ends[1]:
+                act(result)
+                return result
+            why = f"processes make different calls; here it is the {call}"
+        except RuntimeError as problem:
+            raise RankLostError(self._lost(str(problem))) from problem
+        raise RankLostError(self._lost(why))
+
+    def _lost(self, why: str) -> str:
+        return (
+            f"Rank {self.rank} of {self.size} noticed that a process was lost or fell out of step "
+            f"({why}). {REMEDY}"
+        )
+
+
+@cache
+def ranks() -> Alone:
+    """What to hand to Objective(..., reduce=): the processes of torchrun, else ALONE.
+
+    The first call joins the processes and waits for all of them, ten minutes at most (seconds in
+    UNLEARNLIB_TIMEOUT), as each later sum does. Tensors on the CPU travel by gloo, those on CUDA
+    by nccl. From then on all share the first one's torch seed: draws without a generator have to
+    be alike everywhere, or the processes would add up different things.
+    """
+    if processes() == 1:
+        return ALONE
+    if not dist.is_initialized():
+        _meet()
+    joined = Ranks(dist.get_rank(), dist.get_world_size())
+    seed = torch.tensor(torch.initial_seed() % 2**63)
+    torch.manual_seed(int(joined.agree(seed)))
+    return joined
+
+
+def first() -> bool:
+    """Whether this process writes and speaks: under torchrun the one of rank 0, else any."""
+    return processes() == 1 or _number("RANK", 0) == 0
+
+
+def processes() -> int:
+    """How many processes torchrun started, on all machines; 1 without it."""
+    return _number("WORLD_SIZE", 1)
+
+
+def processes_here() -> int:
+    """How many of torchrun's processes run on this machine and share its cores."""
+    return _number("LOCAL_WORLD_SIZE", 1)
+
+
+def use_threads(model: str) -> None:
+    """The one owner of the thread count: one for the MLP, where a second only waits.
+
+    One also in a process that another one started, as lab/parallel.py does: the cores are taken.
+    Under torchrun the processes of a machine divide its cores.
+    """
+    alone = model == "mlp" or parent_process() is not None
+    cores = (os.cpu_count() or 1) // processes_here()
+    torch.set_num_threads(1 if alone else max(1, min(2, cores)))
+
+
+def _meet() -> None:
+    seconds = _number(TIMEOUT_VARIABLE, TIMEOUT)
+    wait = timedelta(seconds=seconds)
+    backend = "gloo"
+    if torch.cuda.is_available() and dist.is_nccl_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(_number("LOCAL_RANK", 0) % torch.cuda.device_count())
+        # a lost process then raises where we wait for it, instead of ending us from outside
+        os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=wait))
+        store = dist.PrefixStore(os.environ.get(MEETING_VARIABLE, "one"), store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
+    except (RuntimeError, ValueError) as problem:
+        raise RankLostError(
+            f"Rank {os.environ.get('RANK', '?')} of {os.environ['WORLD_SIZE']} did not meet the "
+            f"others within {seconds} s ({problem}); start all with torchrun, or unset WORLD_SIZE. "
+            + REMEDY
+        ) from problem
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    require(
+        text.isdecimal() and (int(text) > 0 or variable.endswith("RANK")),
+        f"{variable} is {text!r}; it must be a whole number. torchrun sets it rightly.",
+    )
+    return int(text)

@@ -1,0 +1,77 @@
+"""How a run came about: when, how long, with what, on what, from which source."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import asdict
+from datetime import datetime, timezone
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from .files import repository_root
+from .profiles import Profile
+
+PACKAGES = ("unlearnlib", "torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+def provenance(profile: Profile, seconds: float) -> dict[str, Any]:
+    """How a run came about: when, how long, with what, on what, from which source."""
+    return {
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "profile": asdict(profile),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "machine": machine(),
+        "git": git_state(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What torch computes on here; no host name and no path, since results are published."""
+    return {
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """The commit, and whether package or notebooks differ from it; "unknown" outside of git."""
+    commit = _git("rev-parse", "HEAD")
+    # Figures are left out: a run rewrites them, and would call itself dirty.
+    changes = _git("status", "--porcelain", "--", "unlearnlib", "notebooks")
+    return {
+        "commit": commit or "unknown",
+        "dirty": "unknown" if commit is None or changes is None else changes != "",
+    }
+
+
+@cache
+def commit() -> str:
+    """The commit in a word, when first asked: a kernel goes on running what it imported."""
+    state = git_state()
+    return state["commit"] + (" with changes" if state["dirty"] is True else "")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints about the repository, None where there is no git or no repository."""
+    if shutil.which("git") is None:
+        return None
+    command = ["git", "-C", str(repository_root()), *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

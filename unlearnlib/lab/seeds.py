@@ -1,0 +1,29 @@
+"""Random numbers by purpose: what is drawn for one purpose moves no other draw."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from ..objective import Objective
+
+
+def generator(purpose: str, seed: int) -> torch.Generator:
+    """The random numbers of one purpose ("forget", "batches", "hessian", ...) under one seed.
+
+    Purposes share nothing: a draw that is added in one place moves no other.
+    """
+    return torch.Generator().manual_seed(seed_of(purpose, seed))
+
+
+def seed_of(purpose: str, seed: int) -> int:
+    """The number that seeds one purpose."""
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
+def sample(F: Objective, size: int, seed: int) -> Objective:
+    """So many samples of F at most, drawn once for each seed."""
+    order = torch.randperm(F.n, generator=generator("curvature sample", seed))
+    return F.only(order[:size])

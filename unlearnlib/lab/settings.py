@@ -1,0 +1,16 @@
+"""The constants that two files of the lab or of the studies use, each with its source.
+
+What a notebook varies is in the profiles; what only one file uses stands there.
+"""
+
+DELTA = 1e-5  # of every (epsilon, delta): below 1/n, as is usual; ours
+SIGMA = 1e-3  # noise of a certified release: released code default
+RHO = 0.1  # chance that LiSSA's bound fails: default of the public re-implementation
+CHAINS, BATCH = 10, 10  # of LiSSA: released code default
+LISSA_STEPS = 1000  # released code default, and the most that is run
+TUNING_SEED = 1000  # of no profile, so that no seed is tuned on
+HESSIAN_SAMPLE = {"mlp": 2000, "allcnn": 128, "resnet18": 128}  # retained images, for time; ours
+SCORED = 1000  # retained images that F1 on them is read off, at most; ours
+UNSEEN = 2000  # images that an attack tells the forgotten ones from, at most; ours
+BLUR = 0.1  # standard deviation of the noise in a logit, at most, that training leaves room for
+DRAWS = 3  # of the noise, for each accuracy of released weights; ours

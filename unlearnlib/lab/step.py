@@ -1,0 +1,79 @@
+"""The Newton step of the lab: from the trained model, inside the ball, and what is read off it.
+
+    w = estimate(d, lam=1.0)                 w - (H + lam I)^-1 grad F_r(w), projected
+    error(d, w) | scores(d, w)               columns of a row, for `Results.record`
+
+The gradient is over all retained images, the Hessian on a sample of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..cg import conjugate_gradient
+from ..evaluation.metrics import accuracy, distance
+from ..newton import Solver, newton_update
+from ..objective import Objective
+from ..projected_sgd import project
+from ..solution import Solution
+from .experiments import Experiment
+from .seeds import sample
+from .settings import HESSIAN_SAMPLE
+
+TOL, MAX_STEPS = 1e-3, 50
+
+
+def estimate(d: Experiment, lam: float, gradient: str = "retained") -> Tensor:
+    """The estimate of d.retrained.w, before any noise, to the tolerance of the ablations."""
+    solver = solve_on(hessian_sample(d))
+    return projected_step(
+        d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=solver, gradient=gradient
+    )
+
+
+def projected_step(
+    F: Objective,
+    w: Tensor,
+    forget: Sequence[int] | Tensor,
+    *,
+    C: float,
+    lam: float,
+    solver: Solver,
+    gradient: str = "retained",
+) -> Tensor:
+    """One Newton step from w, projected into the ball of radius C."""
+    return project(newton_update(F, w, forget, lam=lam, solver=solver, gradient=gradient), C)
+
+
+def solve_on(few: Objective, tol: float = TOL, max_steps: int = MAX_STEPS) -> Solver:
+    """Conjugate gradient, with the Hessian of `few` in place of that of all retained images."""
+
+    def solver(F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
+        return conjugate_gradient(few, w, b, lam=lam, tol=tol, max_steps=max_steps)
+
+    return solver
+
+
+def hessian_sample(d: Experiment) -> Objective:
+    """The retained images that the Hessian is taken on."""
+    return sample(d.F_trained.without(d.forget), HESSIAN_SAMPLE[d.pair.model], d.seed)
+
+
+def error(d: Experiment, w: Tensor) -> dict[str, float]:
+    """Distance of w to the retrained model, and that of the trained one: of doing nothing."""
+    return {"error": distance(w, d.retrained.w), "nothing": distance(d.w, d.retrained.w)}
+
+
+def scores(d: Experiment, w: Tensor) -> dict[str, float]:
+    """Micro F1 on the forgotten images before, after and retrained; and on the test images."""
+    F_u, F_test = (F.with_buffers(d.trained.buffers) for F in (d.F_u, d.F_test))
+    return {
+        "forgotten, trained": accuracy(F_u, d.w),
+        "forgotten, unlearned": accuracy(F_u, w),
+        "forgotten, retrained": accuracy(F_u.with_buffers(d.retrained.buffers), d.retrained.w),
+        "test, trained": accuracy(F_test, d.w),
+        "test, unlearned": accuracy(F_test, w),
+        "test, retrained": accuracy(F_test.with_buffers(d.retrained.buffers), d.retrained.w),
+    }
