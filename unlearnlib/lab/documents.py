@@ -72,16 +72,16 @@ def notebooks_table(folder: Path) -> str:
 
 
 def headlines(notebooks: Sequence[Saved]) -> str:
-    """The claims of HEADLINES that the results answer, with what was measured."""
-    claims = {
-        claim: (results, its) for results in notebooks for claim, its in results.claims.items()
-    }
-    rows = [
-        (f"{claim} ({_link(results, README)})", _measured(its), its["verdict"])
-        for claim, (results, its) in claims.items()
-        if claim in HEADLINES
-    ]
-    return markdown(("claim", "measured here", "verdict"), rows)
+    """The claims of HEADLINES that the results answer: question, what was measured, verdict."""
+    claims = {claim: (saved, its) for saved in notebooks for claim, its in saved.claims.items()}
+    rows = []
+    for claim, (question, answer) in HEADLINES.items():
+        if claim in claims:
+            saved, its = claims[claim]
+            measured = answer.format(*map(number, its["measured"].values()))
+            runs = f"{measured} (n = {its['n']})"
+            rows.append((f"{question} ({_link(saved, README)})", runs, its["verdict"]))
+    return markdown(("question", "measured here", "verdict of the claim"), rows)
 
 
 def profiles_table() -> str:

@@ -34,7 +34,7 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def named(folder: Path, name: str) -> list[Path]:
-    """The notebook of that name, or all where no name is given. InputError lists those there are."""
+    """The notebook of that name, or all where none is given. InputError lists those there are."""
     paths = all_in(folder)
     known = ", ".join(path.stem for path in paths) or "none"
     if name:

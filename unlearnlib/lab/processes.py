@@ -1,10 +1,19 @@
 """The processes of torchrun as one: who adds up, who writes, and how many threads each may use.
 
+    torchrun --nproc-per-node 4 -m unlearnlib.lab.reproduce --profile laptop
     F = Objective(model, x, y, reduce=ranks())      # a script of your own, started by torchrun
 
+On several machines, the same command on each, with the first one's address and folders for all:
+
+    export UNLEARNLIB_CACHE=/shared/cache UNLEARNLIB_FIGURES=/shared/figures
+    torchrun --nnodes 4 --nproc-per-node 8 --rdzv-backend c10d --rdzv-id unlearn \\
+        --rdzv-endpoint first.example:29500 -m unlearnlib.lab.reproduce --profile paper
+
 Every process holds all samples and runs the same program; `unlearnlib/reduce.py` says how. The
-first alone writes and speaks. On several machines all read what it wrote, so UNLEARNLIB_CACHE has
-to name a folder that they share.
+first alone writes and speaks, and all read what it wrote. Training steps are not shared: each
+process trains the whole model, and all go on from the first one's. If one is lost or falls out of
+step, all end with an error that says so, nothing is released, and the same command goes on from the
+last finished model.
 """
 
 from __future__ import annotations
