@@ -2,44 +2,84 @@
 
 import json
 import re
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from unlearnlib import InputError
-from unlearnlib.lab import profiles, publish
+from unlearnlib.lab import documents, profiles, publish
 from unlearnlib.lab.results import Results
+
+README = "".join(
+    f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in ("notebooks", "results", "profiles")
+)
+FIGURES = (
+    "before\n"
+    + "".join(
+        f"<!-- {name} -->\nold\n<!-- /{name} -->\n"
+        for name in ("claims", "minutes", "figures", "speed")
+    )
+    + "after\n"
+)
+HEADLINE = "more than 10x faster than retraining"
+STUDY = '''"""A start, for whom it may concern (Section 1).
+
+More of it.
+"""
+
+
+def rise(results):
+    """How it rises, and
+    falls (Table 1).
+
+    More of it.
+    """
+
+
+FIGURES = (rise,)
+'''
+BENCH = '''"""How fast."""
+FIGURES = ()
+TABLES = {"speed": lambda results: f"of {results.notebook}"}
+'''
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A repository of one notebook, run at laptop."""
+    """A repository of one notebook with its study, run at laptop, and a study without notebook."""
     monkeypatch.setattr(publish, "repository_root", lambda: tmp_path)
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / ".cache"))
     monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "figures"))
-    (tmp_path / "README.md").write_text(
-        "before\n<!-- claims -->\nold\n<!-- /claims -->\nafter\n<!-- bench -->\n<!-- /bench -->\n"
-        "<!-- scale -->\n<!-- /scale -->\n"
-    )
+    monkeypatch.delitem(sys.modules, "studies", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "README.md").write_text(FIGURES)
     write(tmp_path / "notebooks" / "00_start.ipynb", cells())
     write(tmp_path / ".cache" / "executed" / "laptop" / "00_start.ipynb", executed(cells()))
+    studies = tmp_path / "notebooks" / "studies"
+    studies.mkdir()
+    (studies / "__init__.py").touch()
+    (studies / "nb00_start.py").write_text(STUDY)
+    (studies / "timed.py").write_text(BENCH)
     results = Results("00_start", profiles.load("laptop"))
     results.claim("a | b", "not quoted", {"x": 0.25}, 3, [0.1, 0.4], "partly", "why")
     results.claim("another", "470x", 12, 1, None, "not reproduced", "so")
+    results.claim(HEADLINE, "10x", {"a": 7.0, "b": 8.0, "c": 9.0}, 5, [1, 2], "partly", "why")
     results.save()
-    timed = Results("benchmarks", profiles.load("laptop"))
-    row = {"task": "solve", "contender": "ours", "seconds": 2.0, "times faster": 1.0}
-    timed.record("timings", [row])
-    terms = {"flop a second": 1e9, "gradients a product": 2.0}
-    timed.record("scale", [{"processes": 8, "request, hours": 3.0, **terms}])
-    timed.save()
+    Results("timed", profiles.load("laptop")).save()
     stamp(tmp_path, {"commit": "0123456789ab", "dirty": False})
     return tmp_path
 
 
 def cells():
-    sources = ["# 00. A start", 'profile = "quick"', "print(1)"]
+    sources = [
+        "# 00. A start\n\nAbout **1.5 minutes** at `quick`.",
+        'profile = "quick"',
+        "print(1)",
+    ]
     made = [new_markdown_cell(sources[0]), *map(new_code_cell, sources[1:])]
     made[1].metadata["tags"] = ["parameters"]
     return made
@@ -71,7 +111,7 @@ def stamp(root, git):
 
 
 def test_outputs_come_without_what_belongs_to_the_run(root):
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     before, after = cells(), nbformat.read(root / "notebooks" / "00_start.ipynb", 4).cells
     assert [c.source for c in after] == [c.source for c in before]
     assert [c.metadata for c in after] == [c.metadata for c in before]
@@ -86,33 +126,92 @@ def test_prose_may_be_mended_after_the_run(root):
     its = cells()
     its[0].source = "# 00. A better start"
     write(root / "notebooks" / "00_start.ipynb", its)
-    assert publish.main() == 0
+    assert publish.main([]) == 0
     after = nbformat.read(root / "notebooks" / "00_start.ipynb", 4).cells
     assert after[0].source == "# 00. A better start" and after[2].outputs
 
 
+def pages(root):
+    return [root / "README.md", root / "figures" / "README.md", root / "notebooks/00_start.ipynb"]
+
+
+def table(page, name):
+    """What stands between the markers, as rows of cells."""
+    between = page.read_text().partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- /{name}")[0]
+    return [
+        [cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|")]
+        for line in between.splitlines()
+        if not line.startswith("|---")
+    ]
+
+
 def test_publishing_twice_changes_nothing(root):
-    publish.main()
-    paths = [root / "README.md", root / "notebooks" / "00_start.ipynb"]
-    once = [path.read_bytes() for path in paths]
-    assert publish.main() == 0 and [path.read_bytes() for path in paths] == once
+    publish.main([])
+    once = [path.read_bytes() for path in pages(root)]
+    assert publish.main([]) == 0 and [path.read_bytes() for path in pages(root)] == once
 
 
-def test_the_readme_gets_each_claim_with_both_sides(root):
-    publish.main()
-    before, _, after = (root / "README.md").read_text().partition("<!-- claims -->")
-    after, between, timings = after.partition("<!-- /claims -->\nafter\n")
-    assert before == "before\n" and between
-    assert "1 timings" in timings and "| solve | ours | reference |" in timings
-    assert "1 GFLOP a second" in timings and "| 8 | 3 |" in timings
-    assert "2 claims: 1 partly, 1 not reproduced." in after and "from 0123456" in after
-    rows = [line for line in after.splitlines() if line.startswith("| ")]
-    assert len(rows) == 3
-    link = "([00](notebooks/00_start.ipynb))"
-    assert rows[1] == (
-        f"| a \\| b {link} | not quoted | x: 0.25 (n = 3, 0.1 to 0.4) | partly | why |"
+def test_each_claim_stands_with_both_sides(root):
+    publish.main([])
+    page = root / "figures" / "README.md"
+    assert page.read_text().startswith("before\n") and page.read_text().endswith("after\n")
+    said, _, columns, *rows = table(page, "claims")
+    assert said[0].startswith("3 claims: 2 partly, 1 not reproduced.") and "0123456" in said[0]
+    link = "([00](../notebooks/00_start.ipynb))"
+    assert columns == [*documents.CLAIM_COLUMNS]
+    measured = "x: 0.25 (n = 3, 0.1 to 0.4)"
+    assert rows[0] == [f"a / b {link}", "not quoted", measured, "partly", "why"]
+    assert rows[1] == [f"another {link}", "470x", "12 (n = 1)", "not reproduced", "so"]
+
+
+def test_the_readme_lists_notebooks_headlines_and_profiles(root):
+    publish.main([])
+    page = root / "README.md"
+    assert table(page, "notebooks")[1:] == [
+        ["[00_start](notebooks/00_start.ipynb)", "A start, for whom it may concern (Section 1)"]
+    ]
+    asked, link = documents.HEADLINES[HEADLINE][0], "([00](notebooks/00_start.ipynb))"
+    assert table(page, "results")[1:] == [
+        [f"{asked} {link}", "7x, 8x and 9x on the three pairs (n = 5)", "partly"]
+    ]
+    assert [row[0] for row in table(page, "profiles")[1:]] == [
+        "`smoke`",
+        "`quick`",
+        "`laptop`",
+        "`paper`",
+    ]
+
+
+def test_figures_minutes_and_a_studys_own_tables_are_listed(root):
+    publish.main([])
+    page = root / "figures" / "README.md"
+    assert ["[rise](laptop/00_start/rise.png)", "How it rises, and falls (Table 1)"] in table(
+        page, "figures"
     )
-    assert rows[2] == f"| another {link} | 470x | 12 (n = 1) | not reproduced | so |"
+    assert "### 00_start\n\nA start, for whom it may concern (Section 1) (" in page.read_text()
+    assert table(page, "minutes")[1][:2] == ["00_start", "1.5"]
+    assert table(page, "speed") == [["of timed"]]
+
+
+def test_one_notebook_is_published_without_the_others(root):
+    write(root / "notebooks" / "01_next.ipynb", cells())
+    Results("01_next", profiles.load("laptop")).save()
+    stamp(root, {"commit": "0123456789ab", "dirty": False})
+    before = (root / "notebooks" / "01_next.ipynb").read_bytes()
+    assert publish.main([]) == 1  # it was not run here
+    assert publish.main(["--notebook", "00_start"]) == 0
+    assert nbformat.read(root / "notebooks" / "00_start.ipynb", 4).cells[2].outputs
+    assert (root / "notebooks" / "01_next.ipynb").read_bytes() == before
+    assert publish.main(["--notebook", "02_gone"]) == 1
+
+
+def test_a_comment_in_the_code_may_be_mended_after_the_run(root):
+    its = cells()
+    its[2].source = "print(1)  # one"
+    write(root / "notebooks" / "00_start.ipynb", its)
+    assert publish.main([]) == 0
+    after = nbformat.read(root / "notebooks" / "00_start.ipynb", 4).cells
+    assert after[2].source == "print(1)  # one" and after[2].outputs
 
 
 @pytest.mark.parametrize(
@@ -143,11 +242,10 @@ def test_the_readme_gets_each_claim_with_both_sides(root):
 )
 def test_what_is_not_ready_is_refused_whole(root, spoil, said, capsys):
     spoil(root)
-    paths = [root / "README.md", root / "notebooks" / "00_start.ipynb"]
-    before = [path.read_bytes() for path in paths]
-    assert publish.main() == 1
+    before = [path.read_bytes() for path in pages(root)]
+    assert publish.main([]) == 1
     assert re.search(said, capsys.readouterr().err)
-    assert [path.read_bytes() for path in paths] == before
+    assert [path.read_bytes() for path in pages(root)] == before
 
 
 def test_markers_that_stand_twice_are_refused():

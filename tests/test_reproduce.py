@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -15,9 +14,9 @@ import papermill
 import psutil
 import pytest
 
-from unlearnlib.lab import profiles, reproduce
+from unlearnlib.lab import reproduce
+from unlearnlib.lab.files import repository_root
 from unlearnlib.lab.heartbeat import Heartbeat
-from unlearnlib.lab.store import repository_root
 
 SAVE = (
     "import os, pathlib\n"
@@ -30,6 +29,8 @@ SAVE = (
 class Place:
     """A folder with notebooks, a package, a cache and figures, all for one test."""
 
+    opening = "A text."
+
     def __init__(self, root):
         self.root = root
         (root / "package").mkdir()
@@ -37,7 +38,7 @@ class Place:
 
     def write(self, name, *sources, parameters='profile = "quick"'):
         """A notebook of `sources` after a parameters cell, saving its results at the end."""
-        cells = [nbformat.v4.new_markdown_cell(f"# {name}")]
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}\n\n{self.opening}")]
         if parameters is not None:
             tagged = {"tags": ["parameters"]}
             cells.append(nbformat.v4.new_code_cell(parameters, metadata=tagged))
@@ -49,6 +50,12 @@ class Place:
         (self.root / "notebooks").mkdir(exist_ok=True)
         path = self.root / "notebooks" / f"{name}.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+
+    def write_study(self, name, source):
+        """The study of a notebook, a module, or a package where the name has a slash."""
+        path = self.root / "notebooks" / "studies" / f"nb{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
 
     def arguments(self, *more):
         return ["--profile", "smoke", "--notebooks", str(self.root / "notebooks"), *more]
@@ -88,8 +95,11 @@ def runs(place, monkeypatch):
     def execute(notebook, output, **_):
         names.append(notebook.stem)
         output.write_text(notebook.read_text())
-        place.results(notebook.stem).parent.mkdir(parents=True, exist_ok=True)
-        place.results(notebook.stem).write_text("{}")
+        results = (
+            output.parents[3] / "figures" / output.parent.name / notebook.stem / "results.json"
+        )
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text("{}")
         if "1/0" in notebook.read_text():
             raise RuntimeError("division by zero")
 
@@ -166,6 +176,44 @@ def test_anything_changed_or_gone_is_run_again(place, runs, change):
     assert place.run() == 0
     change(place)
     assert place.run() == 0 and runs == ["00_first"] * 2
+    assert place.run() == 0 and runs == ["00_first"] * 2
+
+
+@pytest.mark.parametrize("file", ["01_second", "01_second/figures"], ids=["module", "package"])
+def test_a_change_in_one_study_runs_its_notebook_and_no_other(place, runs, file):
+    for name in ("00_first", "01_second"):
+        place.write(name)
+    place.write_study("00_first", "a = 1\n")
+    place.write_study(file, "a = 1\n")
+    assert place.run() == 0 and runs == ["00_first", "01_second"]
+    place.write_study(file, "a = 2\n")
+    assert place.run() == 0 and runs == ["00_first", "01_second", "01_second"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: place.write("00_first", "a = 1  # why"),
+        lambda place: setattr(place, "opening", "Another.") or place.write("00_first", "a = 1"),
+        lambda place: place.write_study("00_first", '"""Of a study."""\n\na = (\n    1\n)\n'),
+        lambda place: (place.root / "package" / "code.py").write_text("# why\na = 1\n"),
+        lambda place: (place.root / "package" / "sizes.toml").write_text("a = 1  # ours\n"),
+    ],
+    ids=["cell", "text", "study", "package", "profile"],
+)
+def test_a_comment_runs_nothing_again(place, runs, change):
+    place.write("00_first", "a = 1")
+    place.write_study("00_first", "a = 1\n")
+    (place.root / "package" / "sizes.toml").write_text("a = 1\n")
+    assert place.run() == 0
+    change(place)
+    assert place.run() == 0 and runs == ["00_first"]
+
+
+def test_what_is_no_python_counts_as_it_stands(place, runs):
+    place.write("00_first", "%time a = 1")
+    assert place.run() == 0
+    place.write("00_first", "%time a = 2")
     assert place.run() == 0 and runs == ["00_first"] * 2
 
 
@@ -312,17 +360,29 @@ def test_the_heartbeat_says_where_and_how_long():
     assert line(3, 2, later=7).endswith("longer than the 2.0 min expected (all: 7.0 min)")
 
 
-def test_the_time_left_is_planned_before_it_is_known(place, runs, monkeypatch, capfd):
-    plan = replace(profiles.load("smoke"), minutes={"00_first": 3.0, "01_second": 4.0})
-    monkeypatch.setattr(profiles, "load", lambda *_: plan)
-    began = []
+@pytest.fixture
+def began(monkeypatch):
+    """What each heartbeat was told, as it began."""
+    told = []
     monkeypatch.setattr(
-        reproduce, "Heartbeat", lambda *a, **k: began.append(k) or Heartbeat(*a, **k)
+        reproduce, "Heartbeat", lambda *a, **k: told.append(k) or Heartbeat(*a, **k)
     )
-    for name in ("00_first", "01_second", "02_own"):
+    return told
+
+
+def test_the_time_left_is_what_the_first_cell_says_until_it_is_measured(place, runs, began):
+    for name, minutes in (("00_first", "3 minutes"), ("01_second", "0.5 minutes"), ("02_own", "")):
+        place.opening = f"About **{minutes}** at `quick`" if minutes else "Nobody knows."
         place.write(name, SAVE.format(name=name))
-    assert place.run() == 0
-    assert [(k["expected"], k["later"]) for k in began] == [(3.0, 4.0), (4.0, 0.0), (None, 0.0)]
+    assert place.run("--profile", "quick") == 0
+    assert [(k["expected"], k["later"]) for k in began] == [(3.0, 0.5), (0.5, 0.0), (None, 0.0)]
     place.write("00_first", "1 + 1", SAVE.format(name="00_first"))
-    assert place.run() == 0
+    assert place.run("--profile", "quick") == 0
     assert began[-1]["expected"] < 1 and began[-1]["later"] == 0  # measured; the others are done
+
+
+def test_the_time_left_is_that_of_committed_results_where_there_are_some(place, runs, began):
+    place.write("00_first")
+    place.results("00_first").parent.mkdir(parents=True)
+    place.results("00_first").write_text('{"provenance": {"seconds": 90.0}}')
+    assert place.run() == 0 and began[0]["expected"] == 1.5
