@@ -97,9 +97,7 @@ def model(net: nn.Module) -> None:
         real = not lazy and q.is_floating_point() and not q.is_meta
         require(real, f"Parameter '{name}' is {kind}; {remedy}")
     kinds = sorted({f"{q.dtype} on {q.device}" for q in weights.values()})
-    require(
-        len(kinds) <= 1, f"Parameters are {kinds}; give them one dtype and device, by model.to."
-    )
+    require(len(kinds) <= 1, f"Parameters are {kinds}; give them one dtype and device: model.to.")
     trained = any(q.requires_grad for q in weights.values())
     require(trained, "The model has no parameters that can be trained; all are frozen, or none.")
     dropout(net)

@@ -1,8 +1,5 @@
 """Numbers as a person writes them: on cards, in tables and in figures."""
 
-from __future__ import annotations
-
-import math
 import re
 
 
@@ -10,7 +7,7 @@ def number(value: float | str) -> str:
     """Three significant digits, whole numbers from a thousand on, as a person writes them."""
     if not isinstance(value, (int, float)):
         return str(value)
-    if math.isinf(value):
+    if abs(value) == float("inf"):
         return "infinite" if value > 0 else "-infinite"
     if 1000 <= abs(value) < 1e5:
         return f"{value:,.0f}"
