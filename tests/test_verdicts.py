@@ -8,6 +8,28 @@ from unlearnlib.lab import verdicts
 METHODS = ["certified (CG)", "fine-tuning"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "arguments", "verdict"),
+    [
+        (verdicts.forgets, (0.1, 0.04), "reproduced"),
+        (verdicts.forgets, (0.1, 0.05), "not reproduced"),
+        (verdicts.costs_accuracy, (0.9, 0.6), "reproduced"),
+        (verdicts.costs_accuracy, (0.9, 0.8), "partly"),
+        (verdicts.shapes, ([5.0, 9.0], [5.0, 8.0]), "reproduced"),
+        (verdicts.shapes, ([5.0, 9.0], [5.0, 9.0]), "not reproduced"),
+        (verdicts.comes_to_rest, ([3.0, 0.5],), "partly"),
+        (verdicts.comes_to_rest, ([3.0, 0.6],), "not reproduced"),
+        (verdicts.unbiased, ([0.001, 0.01],), "reproduced"),
+        (verdicts.unbiased, ([0.001, 0.02],), "partly"),
+        (verdicts.faster_by_formula, (pd.Series([11.0, 12.0]), 10), "partly"),
+        (verdicts.faster_by_formula, (pd.Series([9.0, 8.0]), 10), "not reproduced"),
+    ],
+)
+def test_the_rules_on_both_sides_of_their_boundary(rule, arguments, verdict):
+    found, why = rule(*arguments)
+    assert found == verdict and why
+
+
 def gaps(ours, trained, elsewhere=0.01, other=0.05):
     columns = ["certified (CG)", "fine-tuning", "trained", "elsewhere"]
     rows = [[o, other, trained, elsewhere] for o in ours]
