@@ -48,14 +48,20 @@ def shadows(d):
 
 def canary_rows(d, sigmas=SIGMAS):
     run = Canaries(d, SIZE)
-    return [audits.canary_row(run, model, sigma)
-            for model in ("trained", "unlearned", "retrained") for sigma in sigmas]  # fmt: skip
+    return [
+        audits.canary_row(run, model, sigma)
+        for model in ("trained", "unlearned", "retrained")
+        for sigma in sigmas
+    ]
 
 
 def shadow_rows(d, sigmas=SIGMAS):
     runs = Shadows(d, SIZE)
-    return [audits.shadow_row(runs, model, sigma)
-            for model in ("trained", "unlearned") for sigma in sigmas]  # fmt: skip
+    return [
+        audits.shadow_row(runs, model, sigma)
+        for model in ("trained", "unlearned")
+        for sigma in sigmas
+    ]
 
 
 def of(rows, model, sigma):

@@ -78,8 +78,11 @@ def test_no_two_draws_are_alike(problem, monkeypatch):
     seen = []
     monkeypatch.setattr(worth, "accuracy", lambda F, w: seen.append(w) or 0.5)
     w = torch.zeros(problem.F.p).double()
-    rows = [worth.price_row(offer_of(problem, w, 1.0, seed), 1.0, draw)
-            for seed in (0, 1) for draw in range(DRAWS)]  # fmt: skip
+    rows = [
+        worth.price_row(offer_of(problem, w, 1.0, seed), 1.0, draw)
+        for seed in (0, 1)
+        for draw in range(DRAWS)
+    ]
     assert len(seen) == 2 * DRAWS == len({tuple(v.tolist()) for v in seen})
     spread = torch.cat(seen).std()
     assert float(spread) == pytest.approx(rows[0]["sigma"], rel=0.15)

@@ -60,14 +60,20 @@ def imported(source, package):
 
 
 def uses_release(source, package):
-    return any(f"{name}.".startswith("studies.nb12_paper_and_release.")
-               for name in imported(source, package))  # fmt: skip
+    return any(
+        f"{name}.".startswith("studies.nb12_paper_and_release.")
+        for name in imported(source, package)
+    )
 
 
 def test_nothing_else_imports_the_switches():
     """Nothing in the package does, and no other study."""
-    others = [(root, file) for root in ROOTS for file in root.rglob("*.py")
-              if "nb12_paper_and_release" not in file.parts]  # fmt: skip
+    others = [
+        (root, file)
+        for root in ROOTS
+        for file in root.rglob("*.py")
+        if "nb12_paper_and_release" not in file.parts
+    ]
     assert len(others) > 60
     for root, file in others:
         package = ".".join(file.relative_to(root.parent).parent.parts)

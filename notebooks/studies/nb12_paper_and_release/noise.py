@@ -23,7 +23,7 @@ REQUESTS = 10
 
 
 def public_noise(d: Experiment) -> Outcome:
-    """Noise from a seed that is printed in the code: whoever reads it subtracts the noise."""
+    """Draw the noise from the seed that is printed in the code: any reader can subtract it."""
     estimate, _ = newton_estimate(d)
     w = estimate + public_draw(estimate)
     facts = {
@@ -34,19 +34,19 @@ def public_noise(d: Experiment) -> Outcome:
 
 
 def public_draw(like: Tensor) -> Tensor:
-    """What anyone gets who runs the released code's generator from its seed, 0."""
+    """Draw the noise of the released code, from its generator and its seed, 0."""
     return SIGMA * torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
 
 
 def ten_requests(d: Experiment) -> Outcome:
-    """The same forget set in ten requests; each release has noise of its own, and they compose."""
+    """Forget the same images in ten requests, each release with noise of its own; they compose."""
     count = min(REQUESTS, len(d.forget))
     epsilon = compose_epsilon([bounds.trivial_bound(d.pair.C)] * count, [SIGMA] * count, DELTA)
     return published(d, _last_estimate(d), epsilon=epsilon, facts={"requests": count})
 
 
 def ten_requests_without_noise(d: Experiment) -> Outcome:
-    """Ten requests, and what is released is the running estimate itself."""
+    """Forget in ten requests, and release the running estimate itself, without noise."""
     w = _last_estimate(d)
     return published(d, w, after=Model(w), epsilon=math.inf)
 
@@ -64,7 +64,7 @@ def _last_estimate(d: Experiment) -> Tensor:
 
 
 def classical_epsilon(d: Experiment) -> Outcome:
-    """The paper's reading, and the epsilon that the classical mechanism prints beyond 1."""
+    """Release as in the paper's reading, but print epsilon by the classical mechanism beyond 1."""
     size = bounds.trivial_bound(d.pair.C)
     printed = gaussian_epsilon(size, SIGMA, DELTA, mechanism="classical-unchecked")
     exact = ball_epsilon(d)

@@ -26,12 +26,12 @@ PROTOCOLS = ("ours", "scored where fitted", "unbalanced", "as released")
 
 
 def attack_where_fitted(d: Experiment) -> Outcome:
-    """The paper's reading, attacked on the rows that fitted the attack."""
+    """Score the attack on the rows that it was fitted on."""
     return replace(reading(d), two_models=lambda o: model_row(o, "scored where fitted"))
 
 
 def attack_unbalanced(d: Experiment) -> Outcome:
-    """The paper's reading, attacked with all retained images as the negatives."""
+    """Attack with all retained images as the negatives, and score by plain accuracy."""
     both = [len(d.forget), d.F_r.n]
     facts = {"forgotten": both[0], "retained": both[1], "constant answer": max(both) / sum(both)}
     return replace(reading(d), two_models=lambda o: model_row(o, "unbalanced"), facts=facts)
@@ -103,7 +103,7 @@ def _labelled(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stale_buffers(d: Experiment) -> Outcome:
-    """Noisy weights with the buffers of the original: exact statistics of forgotten images."""
+    """Publish noisy weights with the old buffers: exact statistics of forgotten images."""
     o = reading(d)
     stale = original(d).at
     recomputed = o.after.at(d.F).buffers
@@ -115,7 +115,7 @@ def stale_buffers(d: Experiment) -> Outcome:
 
 
 def training_mode(d: Experiment) -> Outcome:
-    """Published right, but scored without `.eval()`: by the statistics of each scored batch."""
+    """Score without `.eval()`: each batch of images then sets the statistics of BatchNorm."""
     o = reading(d)
 
     def at(F: Objective) -> Objective:

@@ -21,7 +21,10 @@ BATCHES = 8  # of 128, that the released code cuts 1,000 forgotten images into
 
 
 def lissa_as_released(d: Experiment) -> Outcome:
-    """LiSSA at scale 1,000 and gamma 0.01: 1,000 steps, or as many as a tenth of training pays."""
+    """Solve by LiSSA at scale 1,000 and gamma 0.01, as the released code does by default.
+
+    1,000 steps, or as many as a tenth of the time of training pays for.
+    """
     F_r = d.F_trained.without(d.forget)
     steps = max(1, min(LISSA_STEPS, allowance(d) // BATCH))
     solution = lissa(
@@ -49,12 +52,12 @@ def lissa_as_released(d: Experiment) -> Outcome:
 
 
 def cheap(d: Experiment) -> Outcome:
-    """The paper's cheap form: n_u/(n - n_u) grad F_u, a mean."""
+    """Step from the paper's cheap gradient, n_u/(n - n_u) grad F_u: a mean over the images."""
     return published(d, estimate(d, d.pair.lam, gradient="forget"))
 
 
 def batch_sums(d: Experiment) -> Outcome:
-    """The cheap form with the batches' means summed: as many times too large as there are."""
+    """Sum the means of the batches instead: as many times too large as there are batches."""
     F = d.F_trained
     F_r, parts = F.without(d.forget), d.forget.tensor_split(min(BATCHES, len(d.forget)))
     b = -len(d.forget) / F_r.n * sum(F.only(part).gradient(d.w) for part in parts)
@@ -63,7 +66,7 @@ def batch_sums(d: Experiment) -> Outcome:
 
 
 def unprojected(d: Experiment) -> Outcome:
-    """The estimate wherever it lies: 2C no longer covers its distance, so nothing is proved."""
+    """Leave the projection out: 2C no longer covers the distance, so nothing is proved."""
     F = d.F_trained
     w = newton_update(F, d.w, d.forget, lam=d.pair.lam, solver=solve_on(hessian_sample(d)))
     facts = {
