@@ -14,6 +14,7 @@ from ..checks import Indices
 from ..errors import require
 from ..objective import Objective
 from ..projected_sgd import projected_sgd
+from .view import View
 
 
 def fine_tune(F: Objective, w: Tensor, forget: Indices, **training) -> Tensor:
@@ -49,7 +50,7 @@ def neggrad_plus(F: Objective, w: Tensor, forget: Indices, *, alpha: float, **tr
     return projected_sgd(contrast, w, **training).w
 
 
-class Contrast(Objective):
+class Contrast(View):
     """alpha L(w, D_r) - (1 - alpha) L(w, D_u) + decay, a batch at a time.
 
     A batch of retained samples comes with as many forgotten ones behind it, drawn with replacement;
@@ -59,9 +60,7 @@ class Contrast(Objective):
     def __init__(
         self, F_r: Objective, F_u: Objective, alpha: float, generator: torch.Generator | None
     ):
-        vars(self).update(vars(F_r))
-        self.F_u, self.alpha, self.generator = F_u, alpha, generator
-        self.loss = self._contrast
+        super().__init__(F_r, F_u=F_u, alpha=alpha, generator=generator, loss=self._contrast)
 
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
         retained = super().batch(positions)

@@ -25,6 +25,7 @@ from ..errors import require, require_counts
 from ..linearised import KEPT_BYTES
 from ..objective import Objective
 from ..projected_sgd import project
+from .view import View
 
 UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 JITTER = 1e-6  # of a standard deviation: breaks ties between neighbours at random
@@ -183,12 +184,11 @@ def _nearest(squared: Tensor) -> np.ndarray:
     return squared.clone().fill_diagonal_(torch.inf).argmin(1).numpy()
 
 
-class Block(Objective):
+class Block(View):
     """An objective whose Hessian is seen on the weights S alone: v -> S * H (S * v)."""
 
     def __init__(self, F: Objective, S: Tensor):
-        vars(self).update(vars(F))
-        self.S = S
+        super().__init__(F, S=S)
 
     def hessian_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
         H, S = super().hessian_at(w, keep), self.S.to(w.dtype)

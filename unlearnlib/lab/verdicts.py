@@ -273,8 +273,8 @@ def affordable(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
 def computes(promised: Mapping[str, str], moved: pd.DataFrame, of_code: list[str]) -> Verdict:
     """The released code computes what the paper describes: no switch loses the promise or moves.
 
-    promised   of `promises`
-    moved      of `changes`, as a table
+    promised   switch -> "finite", "infinite" or "no theorem": what its epsilon is
+    moved      the table "changes": for each switch and score, whether it moved
     of_code    the switches that the released code has
     "partly" where scores move and every promise is kept.
     """
@@ -291,8 +291,9 @@ def computes(promised: Mapping[str, str], moved: pd.DataFrame, of_code: list[str
 def measures(noise: pd.DataFrame) -> Verdict:
     """The released attack measures what was forgotten: on pure noise it scores chance.
 
-    noise   of `noise_attacks`: "as released", mean over seeds and attackers. Within 0.01 of 0.5 in
-            AUC and in accuracy is "reproduced", one of the two "partly".
+    noise   the table "noise attacks", of which "as released" counts, in the mean over seeds and
+            attackers. Within 0.01 of 0.5 in AUC and in accuracy is "reproduced", one of the two
+            "partly".
     """
     released = noise[noise.protocol == "as released"]
     auc, right = released["AUC"].mean(), released["accuracy"].mean()

@@ -3,6 +3,7 @@ realised and audited epsilon; planning a budget (trade-off).
 
 worth         what a proved certificate costs, in accuracy and in time
 forerunners   the methods that the paper builds on, on the same requests
+worlds        models trained with and without the images that an audit asks about
 audits        claimed, realised and audited epsilon
 figures       drawn from results.json
 """

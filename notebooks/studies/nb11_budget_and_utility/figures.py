@@ -22,23 +22,27 @@ FORERUNNERS = {
     "Sekhari et al.": ("#332288", "s"),
     "descent-to-delete": ("#E69F00", "P"),
 }
-SAYS = {"claimed": ("#000000", "|"), "realised": ("#0072B2", "D"), "audited": ("#D55E00", "o")}
+EPSILONS = {"claimed": ("#000000", "|"), "realised": ("#0072B2", "D"), "audited": ("#D55E00", "o")}
 
 
 def prices(results: Saved) -> Figure:
-    """Accuracy of the released weights by epsilon: three models, each with its own Delta (trade-
-    off).
+    """Accuracy of the released weights by epsilon: three models, each with its own Delta
+    (trade-off).
     """
     table = results.table("prices")
     fig, (ax,) = canvas(width=8.5, height=4.2)
     for name, (colour, marker) in MODELS.items():
-        own = table[table.method == name]
-        label = f"{name}: Delta = {number(own.Delta.iloc[0])}, {runs(own.seed.nunique())}"
-        band(ax, own, "epsilon", "test", 100, color=colour, marker=marker, label=label)
+        rows = table[table.method == name]
+        label = f"{name}: Delta = {number(rows.Delta.iloc[0])}, {runs(rows.seed.nunique())}"
+        band(ax, rows, "epsilon", "test", 100, color=colour, marker=marker, label=label)
     ax.axvspan(0.1, 10, color="#eeeeee", zorder=0)
     ax.text(1, 2, "a promise", ha="center", fontsize=8, color="#777777")
-    ax.set(xscale="log", ylim=(0, 100), xlabel="epsilon, at delta = 1e-5",
-           ylabel="test accuracy of what is released, %")  # fmt: skip
+    ax.set(
+        xscale="log",
+        ylim=(0, 100),
+        xlabel="epsilon, at delta = 1e-5",
+        ylabel="test accuracy of what is released, %",
+    )
     ax.legend(fontsize=8, loc="lower right")
     return fig
 
@@ -47,13 +51,13 @@ def requests(results: Saved) -> Figure:
     """Seconds, real error and Delta by the size of the request, where Delta is proved."""
     table = results.table("requests")
     fig, (clock, error) = canvas(2, width=5.8, height=4.0)
-    for name, own in table.groupby("model", sort=False):
+    for name, rows in table.groupby("model", sort=False):
         colour, marker = MODELS[name]
-        band(clock, own, "n_u", "seconds", color=colour, marker=marker)
-        band(clock, own, "n_u", "retrain", color=colour, ls="--")
-        band(error, own, "n_u", "error", color=colour, marker=marker, label=name)
-        band(error, own, "n_u", "Delta", color=colour, ls="--")
-        band(error, own, "n_u", "moved", color=colour, ls=":")
+        band(clock, rows, "n_u", "seconds", color=colour, marker=marker)
+        band(clock, rows, "n_u", "retrain", color=colour, ls="--")
+        band(error, rows, "n_u", "error", color=colour, marker=marker, label=name)
+        band(error, rows, "n_u", "Delta", color=colour, ls="--")
+        band(error, rows, "n_u", "moved", color=colour, ls=":")
     clock.set(xscale="log", yscale="log", ylabel="seconds")
     clock.set_title("solid: unlearn, dashed: retrain from zero", fontsize=9)
     few_decades(clock.yaxis)
@@ -71,25 +75,34 @@ def forerunners(results: Saved) -> Figure:
     table = results.table("forerunners, best decay")
     fig, (left, right) = canvas(2, width=5.8, height=4.0)
     for name, (colour, marker) in FORERUNNERS.items():
-        own = table[table.method == name]
-        band(left, own, "epsilon", "test", 100, color=colour, marker=marker, label=name)
-        some = own[own.epsilon == 1.0]
-        if len(some):
-            right.scatter(some.seconds, 100 * some.test, color=colour, marker=marker, s=60)
+        rows = table[table.method == name]
+        band(left, rows, "epsilon", "test", 100, color=colour, marker=marker, label=name)
+        at_one = rows[rows.epsilon == 1.0]
+        if len(at_one):
+            right.scatter(at_one.seconds, 100 * at_one.test, color=colour, marker=marker, s=60)
             right.annotate(
-                f"decay {number(some.decay.iloc[0])}, retrained {int(some.retrained.max())}x",
-                (some.seconds.mean(), 100 * some.test.mean()), xytext=(7, 4),
-                textcoords="offset points", fontsize=8,
-            )  # fmt: skip
-    left.set(xscale="log", ylim=(0, 100), xlabel="epsilon of each release, delta = 1e-5",
-             ylabel="test accuracy, %")  # fmt: skip
+                f"decay {number(at_one.decay.iloc[0])}, retrained {int(at_one.retrained.max())}x",
+                (at_one.seconds.mean(), 100 * at_one.test.mean()),
+                xytext=(7, 4),
+                textcoords="offset points",
+                fontsize=8,
+            )
+    left.set(
+        xscale="log",
+        ylim=(0, 100),
+        xlabel="epsilon of each release, delta = 1e-5",
+        ylabel="test accuracy, %",
+    )
     right.set(xscale="log", ylim=(0, 100), xlabel="seconds for the last request")
     few_decades(right.xaxis)
     right.set_title("at epsilon = 1", fontsize=9)
     right.margins(x=0.4)
     left.legend(fontsize=8)
-    headline(fig, f"softmax regression, {results.numbers['forerunners, data']['value']}; the decay "
-             f"of each is chosen on held-out images; {runs(table.seed.nunique())}")  # fmt: skip
+    headline(
+        fig,
+        f"softmax regression, {results.numbers['forerunners, data']['value']}; the decay "
+        f"of each is chosen on held-out images; {runs(table.seed.nunique())}",
+    )
     return fig
 
 
@@ -98,15 +111,20 @@ def audits(results: Saved) -> Figure:
     table = results.table("audits")
     fig, axes = canvas(2, width=5.8, height=4.2)
     for ax, kind in zip(axes, ("canaries", "shadow models"), strict=True):
-        own = table[(table.audit == kind) & (table.model == "unlearned") & (table.sigma > 0)]
-        for name, (colour, marker) in SAYS.items():
-            band(ax, own, "sigma", name, color=colour, marker=marker, label=name)
-        ceiling = own.ceiling.max()
-        ax.axhline(ceiling, color=SAYS["audited"][0], ls=":", lw=1.5,
-                   label="the most that this audit can show")  # fmt: skip
+        rows = table[(table.audit == kind) & (table.model == "unlearned") & (table.sigma > 0)]
+        for name, (colour, marker) in EPSILONS.items():
+            band(ax, rows, "sigma", name, color=colour, marker=marker, label=name)
+        ceiling = rows.ceiling.max()
+        ax.axhline(
+            ceiling,
+            color=EPSILONS["audited"][0],
+            ls=":",
+            lw=1.5,
+            label="the most that this audit can show",
+        )
         _symlog(ax)
         ax.set(xscale="log", xlabel="sigma, noise in each weight", ylabel="epsilon")
-        ax.set_title(f"paper's MLP, {kind}, {runs(own.seed.nunique())}", fontsize=9)
+        ax.set_title(f"paper's MLP, {kind}, {runs(rows.seed.nunique())}", fontsize=9)
     axes[0].legend(fontsize=8)
     headline(fig, "at delta = 1e-5; audited: lower bound at 95%; the claim is that of 2C")
     return fig
@@ -118,13 +136,31 @@ def proved_audits(results: Saved) -> Figure:
     fig, (ax,) = canvas(width=7.5, height=3.0)
     for place, row in enumerate(table.itertuples()):
         ax.plot([0, row.claimed], [place, place], color="#bbbbbb", lw=2, zorder=0)
-        for name, (colour, marker) in SAYS.items():
-            ax.plot(getattr(row, name), place, marker, color=colour, ms=16 if marker == "|" else 8,
-                    label=name if place == 0 else None)  # fmt: skip
-        ax.plot(row.ceiling, place, "|", color=SAYS["audited"][0], ms=14,
-                label="the most that this audit can show" if place == 0 else None)  # fmt: skip
-        ax.plot(row.before, place, "x", color=COLOURS["trained"], ms=8,
-                label="audited before forgetting" if place == 0 else None)  # fmt: skip
+        for name, (colour, marker) in EPSILONS.items():
+            ax.plot(
+                getattr(row, name),
+                place,
+                marker,
+                color=colour,
+                ms=16 if marker == "|" else 8,
+                label=name if place == 0 else None,
+            )
+        ax.plot(
+            row.ceiling,
+            place,
+            "|",
+            color=EPSILONS["audited"][0],
+            ms=14,
+            label="the most that this audit can show" if place == 0 else None,
+        )
+        ax.plot(
+            row.before,
+            place,
+            "x",
+            color=COLOURS["trained"],
+            ms=8,
+            label="audited before forgetting" if place == 0 else None,
+        )
     names = [f"{row.model}, seed {row.seed}" for row in table.itertuples()]
     ax.set_yticks(range(len(table)), names, fontsize=9)
     ax.set_ylim(len(table) - 0.5, -0.5)
@@ -138,11 +174,13 @@ def planner(results: Saved) -> Figure:
     """The noise that k releases need, and what a kept history costs."""
     table = results.table("plans")
     fig, (noise, cost) = canvas(2, width=5.4, height=3.8)
-    for seen, colour, label in (("all", "#D55E00", "every release is seen"),
-                                ("last", "#0072B2", "only the last is seen")):  # fmt: skip
-        own = table[table.seen == seen]
-        noise.plot(own.requests, own.sigma, "o-", color=colour, label=label)
-        cost.plot(own.requests, own.history, "o-", color=colour, label=label)
+    for seen, colour, label in (
+        ("all", "#D55E00", "every release is seen"),
+        ("last", "#0072B2", "only the last is seen"),
+    ):
+        rows = table[table.seen == seen]
+        noise.plot(rows.requests, rows.sigma, "o-", color=colour, label=label)
+        cost.plot(rows.requests, rows.history, "o-", color=colour, label=label)
     noise.set(xscale="log", yscale="log", xlabel="requests", ylabel="sigma over Delta")
     cost.set(xscale="log", yscale="log", xlabel="requests", ylabel="epsilon of all releases")
     cost.axhline(results.numbers["planned epsilon"]["value"], color="#000000", lw=1)
@@ -154,10 +192,10 @@ def sequence(results: Saved) -> Figure:
     """Accuracy and epsilon along a sequence within one budget."""
     table = results.table("sequence")
     fig, (score, spent) = canvas(2, width=5.4, height=3.6)
-    for name, own in table.groupby("model", sort=False):
+    for name, rows in table.groupby("model", sort=False):
         colour, marker = MODELS[name]
-        band(score, own, "request", "test", 100, color=colour, marker=marker, label=name)
-        band(spent, own, "request", "history", color=colour, marker=marker, label=name)
+        band(score, rows, "request", "test", 100, color=colour, marker=marker, label=name)
+        band(spent, rows, "request", "history", color=colour, marker=marker, label=name)
     score.set(xlabel="request", ylabel="test accuracy of the release, %")
     spent.set(xlabel="request", ylabel="epsilon of all releases so far", ylim=(0, 1.1))
     score.legend(fontsize=8)

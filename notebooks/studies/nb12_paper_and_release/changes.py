@@ -12,34 +12,36 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .outcome import COLUMNS
-
 ROUNDING = 1e-9  # so that one image more is not more than one image
-PROMISES = ("finite", "infinite", "no theorem")
 
 
-def changes(table: pd.DataFrame, against: Mapping[str, str]) -> list[dict]:
-    """One dict for each switch and column: change, yardstick, moved.
+def by_switch(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each switch and reference, by seed; `table` is "rows"."""
+    return {name: rows.set_index("seed") for name, rows in table.groupby("switch", sort=False)}
 
-    table     `rows`, of switches and references
-    against   switch -> its reference; both are compared at the seeds that the switch has
+
+def change_row(rows: Mapping[str, pd.DataFrame], switch: str, reference: str, column: str) -> dict:
+    """How far a switch moves one score from its reference, at the seeds that the switch has.
+
+    rows        of `by_switch`
+    yardstick   how far two retrainings, or two seeds of the paper's reading, differ
+    moved       whether the change is larger than that
     """
-    by_name = {name: own.set_index("seed") for name, own in table.groupby("switch", sort=False)}
-    found = []
-    for switch, reference in against.items():
-        own, other = by_name[switch], by_name[reference]
-        prefix = "BatchNorm, " if reference.startswith("BatchNorm") else ""
-        goal = by_name["BatchNorm, retrained" if prefix else "retrained"]
-        another = by_name[f"{prefix}another seed" if prefix else "retrained, another seed"]
-        for column in COLUMNS:
-            change = float((own[column] - other.loc[own.index, column]).mean())
-            seeds = two_seeds(by_name[f"{prefix}paper's reading"][column])
-            retrainings = float((goal[column] - another[column]).abs().max())
-            differ = seeds if column == "distance" else max(seeds, retrainings)
-            moved = abs(change) > differ + ROUNDING
-            row = {"switch": switch, "column": column, "change": change}
-            found.append({**row, "yardstick": differ, "moved": moved})
-    return found
+    prefix = "BatchNorm, " if reference.startswith("BatchNorm") else ""
+    after, before = rows[switch][column], rows[reference][column]
+    change = float((after - before.loc[after.index]).mean())
+    yardstick = two_seeds(rows[f"{prefix}paper's reading"][column])
+    if column != "distance":
+        goal = rows[f"{prefix}retrained"][column]
+        another = rows["BatchNorm, another seed" if prefix else "retrained, another seed"][column]
+        yardstick = max(yardstick, float((goal - another).abs().max()))
+    return {
+        "switch": switch,
+        "column": column,
+        "change": change,
+        "yardstick": yardstick,
+        "moved": abs(change) > yardstick + ROUNDING,
+    }
 
 
 def two_seeds(values: pd.Series) -> float:
@@ -49,13 +51,8 @@ def two_seeds(values: pd.Series) -> float:
     return sum(apart) / len(apart) if apart else 0.0
 
 
-def promises(table: pd.DataFrame) -> dict[str, str]:
-    """Of each switch: whether its epsilon is finite, infinite, or nothing is proved."""
-    first = table.groupby("switch", sort=False).first()
-    return {name: _promise(first.epsilon.get(name)) for name in first.index}
-
-
-def _promise(epsilon: float | None) -> str:
+def promise(epsilon: float | None) -> str:
+    """Say what an epsilon promises: "finite", "infinite", or "no theorem" where none is proved."""
     if epsilon is None or math.isnan(epsilon):
         return "no theorem"
     return "infinite" if math.isinf(epsilon) else "finite"

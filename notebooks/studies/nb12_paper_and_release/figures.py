@@ -33,10 +33,10 @@ def table(results: Saved) -> Figure:
     switches = results.table("switches")
     changes = results.table("changes").set_index(["switch", "column"])
     fig, (ax,) = canvas(width=12.5, height=0.33 * len(switches) + 1.5)
-    for line, own in enumerate(switches.itertuples()):
+    for line, row in enumerate(switches.itertuples()):
         for place, column in enumerate(SHOWN):
-            _cell(ax, place, line, changes.loc[(own.switch, column)], SHOWN[column][1])
-        _promise(ax, len(SHOWN), line, own)
+            _cell(ax, place, line, changes.loc[(row.switch, column)], SHOWN[column][1])
+        _promise(ax, len(SHOWN), line, row)
     ax.set_xlim(-0.5, len(SHOWN) + 0.9)
     ax.set_ylim(len(switches) - 0.5, -0.5)
     places = [*range(len(SHOWN)), len(SHOWN) + 0.2]
@@ -63,22 +63,36 @@ def _cell(ax: Axes, place: int, line: int, cell: pd.Series, factor: float) -> No
         strength = 0.25 + 0.6 * min(1.0, math.log10(max(1.0, times)))
         colour = COLOURS["unlearned" if cell.change > 0 else "retrained"]
         ax.add_patch(_box(place, line, colour, strength))
-    changed = factor * cell.change
-    said = "0" if changed == 0 else f"{changed:+.2g}" if abs(changed) < 100 else f"{changed:+.0f}"
-    ax.text(place, line, said, ha="center", va="center", fontsize=9,
-            color="white" if strength > DARK else "black" if cell.moved else "#777777",
-            fontweight="bold" if cell.moved else "normal")  # fmt: skip
+    change = factor * cell.change
+    text = "0" if change == 0 else f"{change:+.2g}" if abs(change) < 100 else f"{change:+.0f}"
+    ax.text(
+        place,
+        line,
+        text,
+        ha="center",
+        va="center",
+        fontsize=9,
+        color="white" if strength > DARK else "black" if cell.moved else "#777777",
+        fontweight="bold" if cell.moved else "normal",
+    )
 
 
-def _promise(ax: Axes, place: float, line: int, own) -> None:
-    kept = own.promise == "finite"
-    said = number(own.epsilon) if kept else own.promise
-    if own.printed > 0:
-        said += f" (prints {number(own.printed)})"
+def _promise(ax: Axes, place: float, line: int, row) -> None:
+    kept = row.promise == "finite"
+    text = number(row.epsilon) if kept else row.promise
+    if row.printed > 0:
+        text += f" (prints {number(row.printed)})"
     if not kept:
         ax.add_patch(_box(place, line, COLOURS["released"], 0.5, width=1.36))
-    ax.text(place + 0.2, line, said, ha="center", va="center", fontsize=9,
-            fontweight="normal" if kept else "bold")  # fmt: skip
+    ax.text(
+        place + 0.2,
+        line,
+        text,
+        ha="center",
+        va="center",
+        fontsize=9,
+        fontweight="normal" if kept else "bold",
+    )
 
 
 def _box(place: float, line: int, colour: str, alpha: float, width: float = 0.94) -> Rectangle:
@@ -86,7 +100,7 @@ def _box(place: float, line: int, colour: str, alpha: float, width: float = 0.94
 
 
 def _names(switches: pd.DataFrame) -> list[str]:
-    return [f"{own.switch}, n = {own.seeds}" for own in switches.itertuples()]
+    return [f"{row.switch}, n = {row.seeds}" for row in switches.itertuples()]
 
 
 def protocol(results: Saved) -> Figure:
@@ -101,8 +115,8 @@ def protocol(results: Saved) -> Figure:
             groups += [(models, "model", who, COLOURS[who], MARKERS[who]) for who in MODELS]
             shifts = np.linspace(-0.28, 0.28, len(groups))
             for shift, (rows, key, who, colour, marker) in zip(shifts, groups, strict=True):
-                own = rows[(rows.protocol == name) & (rows[key] == who)][metric]
-                _mark(ax, own, line + shift, colour, marker, None if line else _label(key, who))
+                values = rows[(rows.protocol == name) & (rows[key] == who)][metric]
+                _mark(ax, values, line + shift, colour, marker, None if line else _label(key, who))
             ax.axhline(line + 0.5, color="#dddddd", lw=0.8)
         ax.set_yticks(range(len(protocols)), protocols if ax is axes[0] else [], fontsize=9)
         ax.set_ylim(len(protocols) - 0.5, -0.5)
@@ -117,14 +131,16 @@ def protocol(results: Saved) -> Figure:
     return fig
 
 
-def _constant(ax: Axes, line: int, own: pd.DataFrame, metric: str) -> None:
-    value = 0.5 if metric == "AUC" else own.constant.mean()
+def _constant(ax: Axes, line: int, rows: pd.DataFrame, metric: str) -> None:
+    value = 0.5 if metric == "AUC" else rows.constant.mean()
     ax.plot([value, value], [line - 0.44, line + 0.44], color="black", lw=2, alpha=0.7, zorder=1)
 
 
-def _mark(ax: Axes, own: pd.Series, at: float, colour: str, marker: str, label: str | None) -> None:
-    ax.plot([own.min(), own.max()], [at, at], color=colour, lw=1.2)
-    ax.plot(own.mean(), at, color=colour, marker=marker, ls="", ms=6, mew=1.6, label=label)
+def _mark(
+    ax: Axes, values: pd.Series, at: float, colour: str, marker: str, label: str | None
+) -> None:
+    ax.plot([values.min(), values.max()], [at, at], color=colour, lw=1.2)
+    ax.plot(values.mean(), at, color=colour, marker=marker, ls="", ms=6, mew=1.6, label=label)
 
 
 def _label(key: str, who: str) -> str:

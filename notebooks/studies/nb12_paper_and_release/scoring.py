@@ -15,8 +15,8 @@ from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.seeds import seed_of
 from unlearnlib.objective import Objective
 
-from . import steps
-from .outcome import TWO_MODELS, Model, Outcome, attack_seed, original, read, seen, sets
+from .outcome import TWO_MODELS, Model, Outcome, attack_seed, auc_and_accuracy, features, sets
+from .reading import original, reading
 
 Parts = tuple[np.ndarray, np.ndarray]  # features of the forgotten, and of the others
 PROTOCOLS = ("ours", "scored where fitted", "unbalanced", "as released")
@@ -25,15 +25,47 @@ PROTOCOLS = ("ours", "scored where fitted", "unbalanced", "as released")
 # ---- the attack's protocol -----------------------------------------------------------------------
 
 
-def where_fitted(o: Outcome) -> dict[str, float]:
-    """Forgotten against as many test images, scored on the rows that fitted the attack."""
-    parts = _features(o, sets(o.d)["unseen"])
-    return by_protocol("scored where fitted", TWO_MODELS, parts, attack_seed(o.d))
+def attack_where_fitted(d: Experiment) -> Outcome:
+    """Score the attack on the rows that it was fitted on."""
+    return replace(reading(d), two_models=lambda o: model_row(o, "scored where fitted"))
 
 
-def unbalanced(o: Outcome) -> dict[str, float]:
-    """Forgotten against all retained images, by plain accuracy, on rows that fitted nothing."""
-    return by_protocol("unbalanced", TWO_MODELS, _features(o, o.d.F_r), attack_seed(o.d))
+def attack_unbalanced(d: Experiment) -> Outcome:
+    """Attack with all retained images as the negatives, and score by plain accuracy."""
+    both = [len(d.forget), d.F_r.n]
+    facts = {"forgotten": both[0], "retained": both[1], "constant answer": max(both) / sum(both)}
+    return replace(reading(d), two_models=lambda o: model_row(o, "unbalanced"), facts=facts)
+
+
+def noise_features(d: Experiment) -> Parts:
+    """Pure noise in place of the features of d's forgotten and retained images: nothing to find."""
+    rng = np.random.default_rng(seed_of("attack on noise", d.seed))
+    width = 2 * len(d.images.classes)
+    return rng.normal(size=(d.F_u.n, width)), rng.normal(size=(d.F_r.n, width))
+
+
+def noise_row(d: Experiment, noise: Parts, protocol: str, learner: str) -> dict[str, float]:
+    """What one of `attacks.LEARNERS` scores under one protocol on `noise_features(d)`."""
+    return by_protocol(protocol, learner, noise, attack_seed(d))
+
+
+def attacked_models(d: Experiment) -> dict[str, Outcome]:
+    """Three outcomes to attack: nothing is done, the paper's reading, and retraining."""
+    o = reading(d)
+    models = {"trained": original(d), "released": o.after, "retrained": o.goal}
+    return {name: replace(o, after=model) for name, model in models.items()}
+
+
+def model_row(o: Outcome, protocol: str) -> dict[str, float]:
+    """What logistic regression scores under one protocol on the posteriors of both models.
+
+    Balanced protocols take test images as the others, unbalanced ones all retained images.
+    """
+    balanced = protocol in ("ours", "scored where fitted")
+    groups = sets(o.d)
+    others = groups["unseen"] if balanced else o.d.F_r
+    parts = features(o, groups["forgotten"]), features(o, others)
+    return by_protocol(protocol, TWO_MODELS, parts, attack_seed(o.d))
 
 
 def by_protocol(protocol: str, learner: str, parts: Parts, seed: int) -> dict[str, float]:
@@ -45,7 +77,8 @@ def by_protocol(protocol: str, learner: str, parts: Parts, seed: int) -> dict[st
     the commoner answer.
     """
     if protocol == "ours":
-        return read(attacks.attack(learner, *parts, seed=seed)) | {"constant": 0.5}
+        scores = attacks.attack(learner, *parts, seed=seed)
+        return auc_and_accuracy(scores) | {"constant": 0.5}
     rng = np.random.default_rng(seed)
     members, others = (rng.permutation(part) for part in parts)
     if protocol == "scored where fitted":
@@ -56,57 +89,10 @@ def by_protocol(protocol: str, learner: str, parts: Parts, seed: int) -> dict[st
         scored = tuple(part[len(part) // 2 :] for part in (members, others))
     model = attacks.LEARNERS[learner](seed % 2**32).fit(*_labelled(fitted))
     x, y = _labelled(scored)
-    said = model.predict_proba(x)[:, 1]
-    auc, right = roc_auc_score(y, said), accuracy_score(y, said > 0.5)
+    answers = model.predict_proba(x)[:, 1]
+    auc, right = roc_auc_score(y, answers), accuracy_score(y, answers > 0.5)
     commoner = max(y.mean(), 1 - y.mean())
     return {"AUC": float(auc), "accuracy": float(right), "constant": float(commoner)}
-
-
-def noise_attacks(d: Experiment, learners: tuple[str, ...]) -> list[dict]:
-    """Each learner under each protocol on features that are pure noise: it has nothing to find.
-
-    The numbers of images are those of d: n_u forgotten against n_u others, or against all retained.
-    """
-    rng = np.random.default_rng(seed_of("attack on noise", d.seed))
-    width = 2 * len(d.images.classes)
-    parts = rng.normal(size=(d.F_u.n, width)), rng.normal(size=(d.F_r.n, width))
-    rows = []
-    for protocol in PROTOCOLS:
-        for learner in learners:
-            found = by_protocol(protocol, learner, parts, attack_seed(d))
-            rows.append({"seed": d.seed, "protocol": protocol, "attacker": learner, **found})
-    return rows
-
-
-def model_attacks(d: Experiment) -> list[dict]:
-    """Nothing done, the paper's reading and retraining, under each protocol."""
-    reading = steps.reading(d)
-    models = {"trained": original(d), "released": reading.after, "retrained": reading.goal}
-    rows = []
-    for name, model in models.items():
-        o = replace(reading, after=model)
-        for protocol in PROTOCOLS:
-            with_test = protocol in ("ours", "scored where fitted")
-            parts = _features(o, sets(d)["unseen"] if with_test else d.F_r)
-            found = by_protocol(protocol, TWO_MODELS, parts, attack_seed(d))
-            rows.append({"seed": d.seed, "protocol": protocol, "model": name, **found})
-    return rows
-
-
-def attack_where_fitted(d: Experiment) -> Outcome:
-    """The paper's reading, attacked on the rows that fitted the attack."""
-    return replace(steps.reading(d), two_models=where_fitted)
-
-
-def attack_unbalanced(d: Experiment) -> Outcome:
-    """The paper's reading, attacked with all retained images as the negatives."""
-    both = [len(d.forget), d.F_r.n]
-    facts = {"forgotten": both[0], "retained": both[1], "constant answer": max(both) / sum(both)}
-    return replace(steps.reading(d), two_models=unbalanced, facts=facts)
-
-
-def _features(o: Outcome, others: Objective) -> Parts:
-    return seen(o, sets(o.d)["forgotten"]), seen(o, others)
 
 
 def _labelled(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
@@ -117,8 +103,8 @@ def _labelled(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stale_buffers(d: Experiment) -> Outcome:
-    """Noisy weights with the buffers of the original: exact statistics of forgotten images."""
-    o = steps.reading(d)
+    """Publish noisy weights with the old buffers: exact statistics of forgotten images."""
+    o = reading(d)
     stale = original(d).at
     recomputed = o.after.at(d.F).buffers
     facts = {
@@ -129,8 +115,8 @@ def stale_buffers(d: Experiment) -> Outcome:
 
 
 def training_mode(d: Experiment) -> Outcome:
-    """Published right, but scored without `.eval()`: by the statistics of each scored batch."""
-    o = steps.reading(d)
+    """Score without `.eval()`: each batch of images then sets the statistics of BatchNorm."""
+    o = reading(d)
 
     def at(F: Objective) -> Objective:
         return in_training_mode(o.after.at(F))

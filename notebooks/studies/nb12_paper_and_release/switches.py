@@ -1,9 +1,10 @@
 """The paper and its released code: each difference a named switch, turned on alone.
 
-    row = run(Experiment(profile.mlp_mnist, seed=0), SWITCHES["public noise"])
+    switch_row(Experiment(profile.mlp_mnist, seed=0), SWITCHES["public noise"])
 
-The rest of the package follows the paper's reading and imports nothing from here. The released code
-is github.com/zhangbinchi/certified-deep-unlearning at commit 912a66c; `where` names its places.
+The package and the other studies follow the paper's reading and import nothing from here. The
+released code is github.com/zhangbinchi/certified-deep-unlearning at commit 912a66c; `where` names
+its places.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from dataclasses import dataclass, replace
 
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.profiles import Pair, Profile
-from unlearnlib.progress import bar
 
-from . import scoring, steps
-from .outcome import Outcome, original, retrained
+from . import noise, scoring, steps, training, unsquared
+from .outcome import Outcome
+from .reading import original, reading, retrained
 
 MLP, CNN = "mlp_mnist", "allcnn_cifar10"
-FEW = 2  # seeds, at most, of what trains models of its own or takes long
+TWO = 2  # seeds, at most, of what trains models of its own or takes long
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ def _of_another(d: Experiment) -> Outcome:
 REFERENCES = {
     reference.name: reference
     for reference in (
-        Reference("paper's reading", steps.reading),
+        Reference("paper's reading", reading),
         Reference("retrained", _of_goal),
         Reference("retrained, another seed", _of_another),
         Reference("cheap gradient", steps.cheap),
-        Reference("ten requests", steps.sequence),
-        Reference("BatchNorm, paper's reading", steps.reading, CNN, 1),
+        Reference("ten requests", noise.ten_requests),
+        Reference("BatchNorm, paper's reading", reading, CNN, 1),
         Reference("BatchNorm, retrained", _of_goal, CNN, 1),
         Reference("BatchNorm, another seed", _of_another, CNN, 1),
     )
@@ -83,20 +84,20 @@ SWITCHES = {
     for switch in (
         Switch(
             "forget set not all trained", "utils.py 46-47, 56-65", "D_u is a part of D",
-            "trains on 80%, draws D_u from all", steps.partly_trained, seeds=FEW,
+            "trains on 80%, draws D_u from all", training.partly_trained, seeds=TWO,
         ),
         Switch(
             "early stopping", "train.py 74-76", "w* minimises the loss",
             "keeps the epoch of least validation loss; part of D_u is in the validation set",
-            steps.early_stopping, "forget set not all trained", seeds=FEW,
+            training.early_stopping, "forget set not all trained", seeds=TWO,
         ),
         Switch(
-            "learning rate 0.01", "train.py 112", "1e-3", "default 0.01", steps.faster,
-            seeds=FEW,
+            "learning rate 0.01", "train.py 112", "1e-3", "default 0.01", training.released_rate,
+            seeds=TWO,
         ),
         Switch(
             "unsquared norms", "unlearn.py 42-47, 60-65, 118-122", "H + lam I, decay ||w||^2/2",
-            "(wd + lam) sum of ||p_k|| over tensors", steps.unsquared, seeds=FEW,
+            "(wd + lam) sum of ||p_k|| over tensors", unsquared.unsquared_norms, seeds=TWO,
         ),
         Switch(
             "LiSSA as released", "unlearn.py 163-166", "steps enough for the condition number",
@@ -112,12 +113,12 @@ SWITCHES = {
         ),
         Switch(
             "public noise", "unlearn.py 184, utils.py 59", "noise that nobody else knows",
-            "torch.manual_seed(0) before the noise", steps.public_noise,
+            "torch.manual_seed(0) before the noise", noise.public_noise,
         ),
         Switch(
             "sequence without noise", "sequential_unlearning.py 227-230",
             "noise in each publication", "the noise is never added",
-            steps.noiseless_sequence, "ten requests",
+            noise.ten_requests_without_noise, "ten requests",
         ),
         Switch(
             "attack scored where fitted", "attack.py 215-219", "-",
@@ -130,7 +131,7 @@ SWITCHES = {
         Switch(
             "classical epsilon", "Theorem 2.3 (the code computes no epsilon)",
             "sigma >= Delta sqrt(2 ln(1.25/delta)) / epsilon",
-            "proved for epsilon <= 1, used beyond", steps.classical,
+            "proved for epsilon <= 1, used beyond", noise.classical_epsilon,
         ),
         Switch(
             "BatchNorm buffers kept", "unlearn.py 212-214", "the release hides D_u",
@@ -151,18 +152,15 @@ def pairs(profile: Profile) -> dict[str, Pair]:
     return {MLP: profile.mlp_mnist, CNN: replace(profile.allcnn_cifar10, norm="batch")}
 
 
-def run(d: Experiment, switch: Switch | Reference) -> dict:
-    """One row: the switch's name, the seed, COLUMNS, epsilon (None: no theorem) and facts."""
+def due(pair: Pair, place: int) -> list[Reference | Switch]:
+    """The references and switches that are run on this pair at its seed number `place`, from 0."""
+    on_pair = [it for it in (*REFERENCES.values(), *SWITCHES.values()) if it.pair == pair.name]
+    return [it for it in on_pair if it.seeds is None or place < it.seeds]
+
+
+def switch_row(d: Experiment, switch: Reference | Switch) -> dict:
+    """Turn one switch on: its name, the seed, the scores in COLUMNS, epsilon and facts.
+
+    epsilon   None where no theorem applies
+    """
     return {"switch": switch.name, "pair": switch.pair, "seed": d.seed, **switch.run(d).row()}
-
-
-def rows(profile: Profile, names: tuple[str, ...]) -> list[dict]:
-    """A row for each seed of these switches and references, each on its own pair."""
-    found, known = [], REFERENCES | SWITCHES
-    for pair in pairs(profile).values():
-        own = [known[name] for name in names if known[name].pair == pair.name]
-        for place, seed in enumerate(pair.seeds):
-            d = Experiment(pair, seed)
-            due = [switch for switch in own if switch.seeds is None or place < switch.seeds]
-            found += [run(d, switch) for switch in bar(due, f"{pair.name}, seed {seed}")]
-    return found

@@ -14,9 +14,13 @@ from torch import Tensor
 from unlearnlib.evaluation import attacks
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.seeds import generator
+from unlearnlib.lab.step import hessian_sample, projected_step, solve_on
 from unlearnlib.lab.store import load_or_make
 from unlearnlib.objective import Objective
 from unlearnlib.projected_sgd import projected_sgd
+
+from .outcome import Model, Outcome
+from .reading import least_refused, published, reading
 
 HELD_OUT = 5  # one image in so many
 RELEASED_LR = 0.01
@@ -36,7 +40,7 @@ def never_trained(d: Experiment) -> float:
 
 
 @dataclass(frozen=True)
-class Kept:
+class HeldOut:
     """Training on four fifths: w after the last epoch, and at the least validation loss.
 
     losses   validation loss (cross-entropy, without decay) after each epoch
@@ -47,27 +51,29 @@ class Kept:
     losses: list[float]
 
 
-def kept(d: Experiment, *, without_forgotten: bool) -> Kept:
+def trained_on_a_part(d: Experiment, *, without_forgotten: bool) -> HeldOut:
     """Train on the four fifths, or on what d.forget leaves of both parts: the retrained model."""
 
     def make() -> tuple[dict[str, Tensor], dict]:
         parts = split(d)
         if without_forgotten:
             parts = tuple(part[~torch.isin(part, d.forget)] for part in parts)
-        watch = _Least(d.F.only(parts[1]))
+        watch = _LeastLoss(d.F.only(parts[1]))
         run = projected_sgd(
-            d.F.only(parts[0]), d.F.initial(), monitor=watch,
+            d.F.only(parts[0]),
+            d.F.initial(),
+            monitor=watch,
             generator=generator("batches", d.seed),
             **{name: getattr(d.pair, name) for name in SETTINGS},
-        )  # fmt: skip
+        )
         return {"last": run.w, "best": watch.w}, {"losses": watch.losses}
 
     key = {**d.identity, "without": d.forget.tolist() if without_forgotten else []}
-    found = load_or_make("held out", key, make)
-    return Kept(found.tensors["last"], found.tensors["best"], found.info["losses"])
+    stored = load_or_make("held out", key, make)
+    return HeldOut(stored.tensors["last"], stored.tensors["best"], stored.info["losses"])
 
 
-class _Least:
+class _LeastLoss:
     """A monitor that keeps the w of the epoch with the least validation loss."""
 
     def __init__(self, F: Objective):
@@ -81,6 +87,36 @@ class _Least:
         return {"validation loss": loss}
 
 
-def faster(d: Experiment) -> Experiment:
-    """The same experiment, trained and retrained at the released default of the learning rate."""
-    return replace(d, pair=replace(d.pair, lr=RELEASED_LR))
+# ---- the switches --------------------------------------------------------------------------------
+
+
+def partly_trained(d: Experiment) -> Outcome:
+    """Train on four fifths of the images; the forget set is drawn from all of them."""
+    return _from_split(d, "last", {"never trained on, share": never_trained(d)})
+
+
+def early_stopping(d: Experiment) -> Outcome:
+    """The same, but keep the epoch that does best on the rest, forgotten images among it."""
+    losses = trained_on_a_part(d, without_forgotten=False).losses
+    facts = {"epoch kept": losses.index(min(losses)) + 1, "epochs": len(losses)}
+    return _from_split(d, "best", facts)
+
+
+def _from_split(d: Experiment, which: str, facts: dict) -> Outcome:
+    """The step from the epoch `which`, "last" or "best", of training on four fifths."""
+    runs = [trained_on_a_part(d, without_forgotten=without) for without in (False, True)]
+    w, goal = (getattr(run, which) for run in runs)
+    F, solver = d.F_trained, solve_on(hessian_sample(d))
+
+    def step(lam: float) -> Tensor:
+        return projected_step(F, w, d.forget, C=d.pair.C, lam=lam, solver=solver)
+
+    estimate, lam = least_refused(step, d.pair.lam)
+    slope = float(F.without(d.forget).gradient(w).norm())
+    facts = {**facts, "gradient before the step": slope, "lam": lam}
+    return published(d, estimate, before=Model(w), goal=Model(goal), facts=facts)
+
+
+def released_rate(d: Experiment) -> Outcome:
+    """Train and retrain at the released code's default learning rate, 0.01."""
+    return reading(replace(d, pair=replace(d.pair, lr=RELEASED_LR)))

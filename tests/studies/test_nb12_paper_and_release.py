@@ -1,4 +1,4 @@
-"""The released code's reading: each switch does what it says, and nothing else uses it."""
+"""The paper and its released code: each switch does what it says, and nothing else uses it."""
 
 import ast
 import math
@@ -12,20 +12,32 @@ import pytest
 import torch
 from torch import nn
 
+import studies
 import unlearnlib
+from studies.nb12_paper_and_release import (
+    changes,
+    noise,
+    outcome,
+    reading,
+    scoring,
+    steps,
+    switches,
+    training,
+    unsquared,
+)
 from unlearnlib import Objective, bounds, gaussian_epsilon, project
 from unlearnlib.errors import NegativeCurvatureError
 from unlearnlib.evaluation import attacks
 from unlearnlib.evaluation.metrics import distance
-from unlearnlib.lab import profiles, release
-from unlearnlib.lab.contenders import SIGMA
+from unlearnlib.lab import profiles, verdicts
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.release import outcome, scoring, steps, training
 from unlearnlib.lab.requests import Asked
+from unlearnlib.lab.settings import SIGMA
+from unlearnlib.lab.step import hessian_sample, solve_on
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
-PACKAGE = Path(unlearnlib.__file__).parent
+ROOTS = (Path(unlearnlib.__file__).parent, Path(studies.__file__).parent)
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=3, seeds=(0,), forget=32, lam=20.0)
 
 
@@ -48,37 +60,57 @@ def imported(source, package):
 
 
 def uses_release(source, package):
-    return any(f"{name}.".startswith("unlearnlib.lab.release.")
-               for name in imported(source, package))  # fmt: skip
+    return any(
+        f"{name}.".startswith("studies.nb12_paper_and_release.")
+        for name in imported(source, package)
+    )
 
 
-def test_nothing_else_in_the_package_imports_the_switches():
-    own = PACKAGE / "lab" / "release"
-    others = [file for file in PACKAGE.rglob("*.py") if own not in file.parents]
-    assert own.is_dir() and len(others) > 40
-    for file in others:
-        package = ".".join(["unlearnlib", *file.relative_to(PACKAGE).parent.parts])
+def test_nothing_else_imports_the_switches():
+    """Nothing in the package does, and no other study."""
+    others = [
+        (root, file)
+        for root in ROOTS
+        for file in root.rglob("*.py")
+        if "nb12_paper_and_release" not in file.parts
+    ]
+    assert len(others) > 60
+    for root, file in others:
+        package = ".".join(file.relative_to(root.parent).parent.parts)
         assert not uses_release(file.read_text(encoding="utf-8"), package), file
 
 
 @pytest.mark.parametrize(
     ("source", "package"),
-    [("import unlearnlib.lab.release", "unlearnlib"),
-     ("from .lab import release", "unlearnlib"),
-     ("def f():\n    from .release.steps import reading", "unlearnlib.lab"),
-     ("from ..release import run", "unlearnlib.lab.figures")],
+    [("import studies.nb12_paper_and_release", "unlearnlib"),
+     ("from studies import nb12_paper_and_release as release", "unlearnlib.lab"),
+     ("def f():\n    from .nb12_paper_and_release.steps import cheap", "studies"),
+     ("from ..nb12_paper_and_release import reading", "studies.nb11_budget_and_utility")],
 )  # fmt: skip
 def test_that_check_sees_every_way_to_import_them(source, package):
     assert uses_release(source, package)
-    assert not uses_release("from .figures import release", "unlearnlib.lab")
+    assert not uses_release("from .figures import nb12_paper_and_release", "studies.benchmarks")
 
 
 def test_every_switch_has_a_row_to_be_compared_with():
-    known = release.REFERENCES | release.SWITCHES
-    for switch in release.SWITCHES.values():
+    known = switches.REFERENCES | switches.SWITCHES
+    for switch in switches.SWITCHES.values():
         assert known[switch.against].pair == switch.pair
-    assert not release.SWITCHES["classical epsilon"].of_the_code
-    assert sum(switch.of_the_code for switch in release.SWITCHES.values()) == 13
+    assert not switches.SWITCHES["classical epsilon"].of_the_code
+    assert sum(switch.of_the_code for switch in switches.SWITCHES.values()) == 13
+
+
+def test_each_pair_runs_its_own_switches_each_at_as_many_seeds_as_it_says():
+    profile = profiles.load("smoke")
+    both = switches.pairs(profile)
+    assert both[switches.CNN].norm == "batch" and both[switches.MLP] == profile.mlp_mnist
+    known = switches.REFERENCES | switches.SWITCHES
+    first = [it.name for pair in both.values() for it in switches.due(pair, 0)]
+    assert sorted(first) == sorted(known)
+    for pair in both.values():
+        third = switches.due(pair, 2)
+        assert third == [it for it in switches.due(pair, 0) if it.seeds is None]
+    assert [it.name for it in switches.due(both[switches.CNN], 1)] == []
 
 
 # ---- unsquared norms -----------------------------------------------------------------------------
@@ -90,7 +122,7 @@ def tensors(w):
 
 def test_unsquared_norms_have_the_gradient_and_hessian_of_their_formula(softmax, vectors):
     """Against automatic differentiation of the formula; the gradient has the decay alone."""
-    F, v = steps.Unsquared(softmax.objective(weight_decay=0.3), lam=2.0), vectors(15, seed=7)
+    F, v = unsquared.Unsquared(softmax.objective(weight_decay=0.3), lam=2.0), vectors(15, seed=7)
 
     def norms(w):
         return sum(p.norm() for p in tensors(w))
@@ -107,9 +139,9 @@ def test_unsquared_norms_have_the_gradient_and_hessian_of_their_formula(softmax,
 
 def test_no_damping_lifts_a_tensors_own_direction(softmax):
     for lam in (1.0, 1e6):
-        F = steps.Unsquared(softmax.objective(), lam)
-        assert max(steps.lifts(F, softmax.w)) < 1e-14 * lam
-    first, second = steps.directions(F, softmax.w)
+        F = unsquared.Unsquared(softmax.objective(), lam)
+        assert max(unsquared.lifts(F, softmax.w)) < 1e-14 * lam
+    first, second = unsquared.directions(F, softmax.w)
     p, q = tensors(softmax.w)
     assert torch.allclose(first, torch.cat([p / p.norm(), 0 * q]))
     assert torch.allclose(second, torch.cat([0 * p, q / q.norm()]))
@@ -121,11 +153,11 @@ def test_no_damping_lifts_a_tensors_own_direction(softmax):
 
 
 def test_an_indefinite_system_is_solved(mlp, vectors):
-    F, b = steps.Unsquared(mlp.objective(), 0.05), vectors(43, seed=8)
+    F, b = unsquared.Unsquared(mlp.objective(), 0.05), vectors(43, seed=8)
     eye = torch.eye(43, dtype=torch.float64)
     H = torch.stack([F.hvp(mlp.w, e) for e in eye])
     assert torch.linalg.eigvalsh(H)[0] < -1e-3
-    solution = steps.solve_indefinite(F, mlp.w, b)
+    solution = unsquared.solve_indefinite(F, mlp.w, b)
     dense = torch.linalg.solve(H, b)
     assert solution.residual < 1e-3 and solution.converged
     assert distance(solution.x, dense) < 1e-2 * float(dense.norm())
@@ -135,7 +167,7 @@ def test_an_indefinite_system_is_solved(mlp, vectors):
 
 
 def test_the_reading_is_the_projected_step_with_its_noise(d):
-    o, (estimate, lam) = steps.reading(d), outcome.newton_estimate(d)
+    o, (estimate, lam) = reading.reading(d), reading.newton_estimate(d)
     assert lam == SMALL.lam
     spread = float((o.after.w - estimate).double().std())
     assert spread == pytest.approx(SIGMA, rel=0.05)
@@ -144,7 +176,7 @@ def test_the_reading_is_the_projected_step_with_its_noise(d):
 
 def test_sums_take_a_step_as_many_times_as_long_as_there_are_batches(d):
     def step(o):
-        return o.after.w - outcome.noisy(d, torch.zeros_like(d.w)) - d.w
+        return o.after.w - reading.noisy(d, torch.zeros_like(d.w)) - d.w
 
     cheap, summed = step(steps.cheap(d)), step(steps.batch_sums(d))
     assert steps.batch_sums(d).facts == {"batches": 8}
@@ -156,27 +188,27 @@ def test_an_estimate_outside_the_ball_stays_there_without_projection():
     facts = steps.unprojected(tight).facts
     assert facts["norm of the estimate"] > 2.0 and facts["moved by projection"] > 0
     assert steps.unprojected(tight).epsilon is None
-    kept, _ = outcome.newton_estimate(tight)
+    kept, _ = reading.newton_estimate(tight)
     assert float(kept.norm()) <= 2.0 < facts["norm of the estimate"]
 
 
 def test_public_noise_can_be_subtracted_by_anyone(d):
-    o, (estimate, _) = steps.public_noise(d), outcome.newton_estimate(d)
+    o, (estimate, _) = noise.public_noise(d), reading.newton_estimate(d)
     theirs = SIGMA * torch.randn(len(d.w), generator=torch.Generator().manual_seed(0))
     added = distance(o.after.w, estimate)
     assert added == pytest.approx(SIGMA * math.sqrt(len(d.w)), rel=0.05) and math.isinf(o.epsilon)
     assert distance(o.after.w - theirs, estimate) < 1e-5 * added
-    assert distance(steps.reading(d).after.w - theirs, estimate) > added
+    assert distance(reading.reading(d).after.w - theirs, estimate) > added
 
 
 def test_a_sequence_is_ten_steps_and_its_releases_compose(d):
-    with_noise, without = steps.sequence(d), steps.noiseless_sequence(d)
+    with_noise, without = noise.ten_requests(d), noise.ten_requests_without_noise(d)
     w = d.w
     for k in range(1, 11):
         gone = torch.cat(d.forget.tensor_split(10)[:k])
         F_r = d.F.without(gone)
         b = F_r.gradient(w)
-        x = steps.ablations.solve_on(steps._few(d), F_r, w, b, lam=SMALL.lam).x
+        x = solve_on(hessian_sample(d))(F_r, w, b, lam=SMALL.lam).x
         w = project(w - x, SMALL.C)
     assert distance(without.after.w, w) < 1e-6 and math.isinf(without.epsilon)
     mu = math.sqrt(10) * bounds.trivial_bound(SMALL.C) / SIGMA
@@ -184,10 +216,10 @@ def test_a_sequence_is_ten_steps_and_its_releases_compose(d):
 
 
 def test_the_classical_mechanism_prints_too_little(d):
-    facts = steps.classical(d).facts
+    facts = noise.classical_epsilon(d).facts
     by_hand = 2 * SMALL.C * math.sqrt(2 * math.log(1.25e5)) / SIGMA
     assert facts["printed"] == pytest.approx(by_hand)
-    assert facts["exact"] == steps.reading(d).epsilon > 1000 * facts["printed"]
+    assert facts["exact"] == reading.reading(d).epsilon > 1000 * facts["printed"]
 
 
 def test_released_lissa_reports_its_damping(d):
@@ -205,9 +237,9 @@ def test_a_refused_damping_is_raised_by_tens():
             raise NegativeCurvatureError("too small")
         return torch.zeros(1)
 
-    assert outcome.least_refused(step, 1.0)[1] == 100.0 and tried == [1.0, 10.0, 100.0]
+    assert reading.least_refused(step, 1.0)[1] == 100.0 and tried == [1.0, 10.0, 100.0]
     with pytest.raises(NegativeCurvatureError):
-        outcome.least_refused(step, 0.1)
+        reading.least_refused(step, 0.1)
 
 
 # ---- the training --------------------------------------------------------------------------------
@@ -223,7 +255,7 @@ def test_a_fifth_is_held_out_and_part_of_the_forget_set_with_it(d):
 
 def test_the_epoch_kept_has_the_least_validation_loss(d):
     wild = Experiment(replace(SMALL, lr=0.01, epochs=20), 0)
-    found = training.kept(wild, without_forgotten=False)
+    found = training.trained_on_a_part(wild, without_forgotten=False)
     held = wild.F.only(training.split(wild)[1])
     by_hand = [held.value(w) - SMALL.weight_decay / 2 * float(w.double().square().sum())
                for w in (found.best, found.last)]  # fmt: skip
@@ -239,7 +271,7 @@ def test_the_retrained_model_of_a_split_never_meets_a_forgotten_image(d):
     vars(spoilt)["F"] = Objective(d.F.model, x, d.F.y, weight_decay=SMALL.weight_decay)
     vars(spoilt)["identity"] = d.identity | {"data": "spoilt"}
     for out, same in ((True, True), (False, False)):
-        clean, other = (training.kept(e, without_forgotten=out) for e in (d, spoilt))
+        clean, other = (training.trained_on_a_part(e, without_forgotten=out) for e in (d, spoilt))
         assert (clean.losses == other.losses) is same
         assert torch.equal(clean.last, other.last) is same
 
@@ -247,21 +279,21 @@ def test_the_retrained_model_of_a_split_never_meets_a_forgotten_image(d):
 def test_two_requests_of_one_size_are_retrained_each_without_its_own(d):
     other = Asked(SMALL, 0, wanted=tuple(((d.forget + 1) % d.F.n).tolist()))
     assert len(other.forget) == len(d.forget) and other.identity == d.identity
-    one, other = (training.kept(e, without_forgotten=True) for e in (d, other))
+    one, other = (training.trained_on_a_part(e, without_forgotten=True) for e in (d, other))
     assert not one.last.equal(other.last)
 
 
 # ---- the scoring ---------------------------------------------------------------------------------
 
 
-def noise(n, m, seed=0):
+def features(n, m, seed=0):
     r = np.random.default_rng(seed)
     return r.normal(size=(n, 20)), r.normal(size=(m, 20))
 
 
 def test_an_attack_on_noise_is_at_chance_only_under_our_protocol():
     found = {
-        protocol: [scoring.by_protocol(protocol, "decision tree", noise(60, 600, s), s)
+        protocol: [scoring.by_protocol(protocol, "decision tree", features(60, 600, s), s)
                    for s in range(4)]
         for protocol in scoring.PROTOCOLS
     }  # fmt: skip
@@ -273,7 +305,7 @@ def test_an_attack_on_noise_is_at_chance_only_under_our_protocol():
 
 
 def test_the_released_attack_is_scikit_learns_on_its_own_rows():
-    members, others = noise(30, 300)
+    members, others = features(30, 300)
     y = np.repeat([1, 0], [30, 300])
     x = np.concatenate([members, others])
     learner = attacks.LEARNERS["logistic regression"](0).fit(x, y)
@@ -282,6 +314,27 @@ def test_the_released_attack_is_scikit_learns_on_its_own_rows():
     found = scoring.by_protocol("as released", "logistic regression", (members, others), 0)
     assert found["AUC"] == pytest.approx(pairs, abs=1e-6)
     assert found["accuracy"] == pytest.approx(((said > 0.5) == y).mean())
+
+
+def test_a_real_model_is_attacked_with_the_images_that_each_protocol_takes(d):
+    models = scoring.attacked_models(d)
+    assert list(models) == ["trained", "released", "retrained"]
+    o = models["released"]
+    assert o.after.w.equal(reading.reading(d).after.w) and models["trained"].after.w.equal(d.w)
+    assert scoring.model_row(o, "ours") == outcome.attack_held_out(o) | {"constant": 0.5}
+    most = len(d.forget) / d.F.n
+    assert scoring.model_row(o, "as released")["constant"] == pytest.approx(1 - most)
+    row, unbalanced = scoring.model_row(o, "unbalanced"), scoring.attack_unbalanced(d)
+    assert unbalanced.row()["both AUC"] == row["AUC"]
+    assert unbalanced.facts["constant answer"] == pytest.approx(1 - most)
+
+
+def test_noise_has_the_shape_of_the_features_of_two_models(d):
+    forgotten, retained = noise_like = scoring.noise_features(d)
+    classes = len(d.images.classes)
+    assert forgotten.shape == (d.F_u.n, 2 * classes) and retained.shape == (d.F_r.n, 2 * classes)
+    row = scoring.noise_row(d, noise_like, "as released", "decision tree")
+    assert row["AUC"] > 0.8 and row["constant"] == pytest.approx(1 - d.F_u.n / d.F.n)
 
 
 def test_training_mode_scores_by_the_batch_and_overwrites_its_own_buffers(
@@ -301,7 +354,7 @@ def test_training_mode_scores_by_the_batch_and_overwrites_its_own_buffers(
 def test_stale_buffers_are_those_of_the_original():
     pair = replace(profiles.load("smoke").allcnn_cifar10, norm="batch", train=40, test=40, forget=4)
     cnn = Experiment(pair, 0)
-    o, right = scoring.stale_buffers(cnn), steps.reading(cnn)
+    o, right = scoring.stale_buffers(cnn), reading.reading(cnn)
     assert torch.equal(o.after.w, right.after.w) and math.isinf(o.epsilon)
     stale = o.after.at(cnn.F_test).buffers
     assert all(torch.equal(stale[name], b) for name, b in cnn.trained.buffers.items())
@@ -319,7 +372,7 @@ def test_stale_buffers_are_those_of_the_original():
 def rows(**values):
     """One column for each switch: values of every score at seeds 0 and 1."""
     return pd.DataFrame(
-        [{"switch": switch, "seed": seed, "epsilon": 1.0, **dict.fromkeys(release.COLUMNS, v)}
+        [{"switch": switch, "seed": seed, "epsilon": 1.0, **dict.fromkeys(outcome.COLUMNS, v)}
          for switch, both in values.items() for seed, v in enumerate(both)]
     )  # fmt: skip
 
@@ -328,28 +381,31 @@ REFERENCE = {"paper's reading": (0.5, 0.6), "retrained": (0.4, 0.4),
              "retrained, another seed": (0.43, 0.2)}  # fmt: skip
 
 
+def change(table, switch, column):
+    return changes.change_row(changes.by_switch(table), switch, "paper's reading", column)
+
+
 def test_a_score_moves_by_more_than_retrainings_and_seeds_differ():
     table = rows(**REFERENCE, far=(0.75, 0.85), near=(0.65, 0.75))
-    found = release.changes(table, dict.fromkeys(("far", "near"), "paper's reading"))
-    by = {(row["switch"], row["column"]): row for row in found}
-    assert by["far", "test"]["change"] == pytest.approx(0.25)
-    assert by["far", "test"]["yardstick"] == pytest.approx(0.2)
-    assert by["far", "test"]["moved"] and not by["near", "test"]["moved"]
-    assert by["near", "distance"]["yardstick"] == pytest.approx(0.1)
-    assert by["near", "distance"]["moved"]
+    far, near = change(table, "far", "test"), change(table, "near", "test")
+    assert far["change"] == pytest.approx(0.25) and far["yardstick"] == pytest.approx(0.2)
+    assert far["moved"] and not near["moved"]
+    away = change(table, "near", "distance")
+    assert away["yardstick"] == pytest.approx(0.1) and away["moved"]
 
 
 def test_a_switch_is_compared_at_its_own_seeds():
     table = rows(**REFERENCE, one=(0.5, 9.0))
     table = table[(table.switch != "one") | (table.seed == 0)]
-    assert release.changes(table, {"one": "paper's reading"})[0]["change"] == 0
+    assert change(table, "one", "test")["change"] == 0
 
 
-def test_a_promise_is_finite_infinite_or_none():
-    table = rows(kept=(1, 1), broken=(1, 1), void=(1, 1))
-    table["epsilon"] = [3.0, 3.0, math.inf, math.inf, math.nan, math.nan]
-    wanted = {"kept": "finite", "broken": "infinite", "void": "no theorem"}
-    assert release.promises(table) == wanted
+@pytest.mark.parametrize(
+    ("epsilon", "promise"),
+    [(3.0, "finite"), (math.inf, "infinite"), (math.nan, "no theorem"), (None, "no theorem")],
+)
+def test_a_promise_is_finite_infinite_or_none(epsilon, promise):
+    assert changes.promise(epsilon) == promise
 
 
 @pytest.mark.parametrize(
@@ -361,7 +417,7 @@ def test_the_code_computes_what_the_paper_says_if_no_switch_shows(promised, move
     table = pd.DataFrame(
         [{"switch": "a", "moved": moved}, {"switch": "not of code", "moved": True}]
     )
-    found, why = release.computes({"a": promised, "not of code": "infinite"}, table, ["a"])
+    found, why = verdicts.computes({"a": promised, "not of code": "infinite"}, table, ["a"])
     assert found == verdict and "of 1 differences" in why
 
 
@@ -374,4 +430,4 @@ def test_an_attack_that_measures_scores_chance_on_noise(auc, accuracy, verdict):
         {"protocol": "as released", "AUC": auc, "accuracy": accuracy},
         {"protocol": "ours", "AUC": 0.9, "accuracy": 0.9},
     ])  # fmt: skip
-    assert release.measures(table)[0] == verdict
+    assert verdicts.measures(table)[0] == verdict

@@ -6,10 +6,13 @@ import pytest
 import torch
 from digits import tiny
 
+from studies.nb11_budget_and_utility import forerunners
+from studies.nb11_budget_and_utility.forerunners import OURS
 from unlearnlib import InputError, gaussian_sigma, noise
 from unlearnlib.evaluation.peers import Guo, Neel, Sekhari, neel
-from unlearnlib.lab import forerunners, proved
-from unlearnlib.lab.forerunners import OURS
+from unlearnlib.lab import proved
+from unlearnlib.lab.seeds import generator, seed_of
+from unlearnlib.lab.settings import DRAWS
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -19,6 +22,22 @@ REQUESTS, EACH = 3, 2
 SIDES = ("held out", "test")
 
 
+def compared(images, decays, epsilons, requests, each):
+    """The rows of a comparison, as the notebook makes them."""
+    split, rows = images.validation(), []
+    asked = forerunners.random_requests(len(split.y_train), requests, each, seed=0)
+    for decay in decays:
+        problem = proved.softmax(split, decay)
+        test = problem.objective(images.x_test, images.y_test)
+        judges = {"held out": problem.F_test, "test": test}
+        for name, method in forerunners.taking_part(problem).items():
+            answers = method(problem, asked, seed=0)
+            for epsilon in epsilons:
+                row = {"method": name, "decay": decay, "epsilon": epsilon, "seed": 0}
+                rows.append(row | forerunners.row(answers, epsilon, judges))
+    return rows
+
+
 @pytest.fixture(scope="module")
 def images():
     return tiny()
@@ -26,13 +45,13 @@ def images():
 
 @pytest.fixture(scope="module")
 def rows(images):
-    return forerunners.compared(images, DECAYS, EPSILONS, REQUESTS, EACH, seed=0)
+    return compared(images, DECAYS, EPSILONS, REQUESTS, EACH)
 
 
 @pytest.fixture(scope="module")
 def asked():
     """Three requests for two of the 48 images that are left to train on."""
-    order = torch.randperm(48, generator=forerunners.generator("forerunners", 0))
+    order = torch.randperm(48, generator=generator("forerunners", 0))
     return order[:6].view(3, 2)
 
 
@@ -42,14 +61,14 @@ def row_of(rows, method, decay, epsilon):
     return found
 
 
-def shares_right(images, estimate, sigma, draws=forerunners.DRAWS):
+def shares_right(images, estimate, sigma, draws=DRAWS):
     """Mean accuracy of noisy softmax regression, on held-out training images and on test images."""
     judges = {"held out": images.validation(), "test": images}
     right = {}
     for name, found in judges.items():
         x, total = proved.features(found.x_test), 0.0
         for k in range(draws):
-            seed = forerunners.seed_of(f"forerunner {k}", 0)
+            seed = seed_of(f"forerunner {k}", 0)
             w = estimate + noise.sample_noise(estimate, sigma, seed)
             total += float(((x @ w.view(10, -1).T).argmax(1) == found.y_test).double().mean())
         right[name] = pytest.approx(total / draws)
@@ -77,7 +96,7 @@ def test_descent_whose_training_is_too_long_is_left_out(images, monkeypatch):
     length = neel.training_iterations(50, n=48, mu=mu, L=L, beta=0.5 + mu, D=L / mu)
     for longest, missing in ((length, set()), (length - 1, {"descent-to-delete"})):
         monkeypatch.setattr(forerunners, "LONGEST", longest)
-        found = forerunners.compared(images, [0.3], [1.0], 1, 1, seed=0)
+        found = compared(images, [0.3], [1.0], 1, 1)
         assert {row["method"] for row in found} == {OURS} | PEERS - missing
 
 
@@ -128,7 +147,7 @@ def removal(images, asked, decay, epsilon):
     share = gaussian_sigma(1.0, epsilon, 1e-5) / gaussian_sigma(1.0, 1.0, 1e-5)
     made = Guo.train(
         F, epsilon=epsilon, delta=1e-5, sigma=0.1 * 48 * decay * share,
-        seed=forerunners.seed_of("removal", 0),
+        seed=seed_of("removal", 0),
     )  # fmt: skip
     for wanted in asked:
         made.forget(wanted)
@@ -187,7 +206,7 @@ def test_the_best_of_real_rows_is_one_for_each_method_and_epsilon(rows):
 
 
 def judged(images, **changed):
-    rows = forerunners.compared(replace(images, **changed), [0.3], [8.0], 1, 1, seed=0)
+    rows = compared(replace(images, **changed), [0.3], [8.0], 1, 1)
     return [[row[side] for row in rows] for side in SIDES]
 
 
@@ -209,4 +228,4 @@ def test_no_method_sees_the_images_that_judge_it(images):
 
 def test_more_than_half_of_the_images_is_refused(images):
     with pytest.raises(InputError, match="capacity is 25 of 48 samples.*half"):
-        forerunners.compared(images, [0.3], [1.0], 1, 25, seed=0)
+        compared(images, [0.3], [1.0], 1, 25)

@@ -5,13 +5,24 @@ from dataclasses import replace
 
 import pytest
 import torch
+from digits import tiny
 
-from unlearnlib import Objective, conjugate_gradient, gaussian_delta, noise, project, unlearn
+from studies.nb11_budget_and_utility import audits, worlds
+from studies.nb11_budget_and_utility.worlds import Canaries, Shadows, Sizes
+from unlearnlib import (
+    Objective,
+    conjugate_gradient,
+    gaussian_delta,
+    gaussian_sigma,
+    noise,
+    project,
+    unlearn,
+)
 from unlearnlib.errors import InputError
 from unlearnlib.evaluation.metrics import accuracy
-from unlearnlib.lab import auditing, profiles
-from unlearnlib.lab.auditing import DELTA, Canaries, Shadows, Sizes
+from unlearnlib.lab import profiles, proved
 from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.settings import DELTA
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -27,12 +38,30 @@ def d(own_store):
 
 @pytest.fixture(scope="module")
 def canaries(d):
-    return auditing.canary_rows(d, SIZE, SIGMAS)
+    return canary_rows(d)
 
 
 @pytest.fixture(scope="module")
 def shadows(d):
-    return auditing.shadow_rows(d, SIZE, SIGMAS)
+    return shadow_rows(d)
+
+
+def canary_rows(d, sigmas=SIGMAS):
+    run = Canaries(d, SIZE)
+    return [
+        audits.canary_row(run, model, sigma)
+        for model in ("trained", "unlearned", "retrained")
+        for sigma in sigmas
+    ]
+
+
+def shadow_rows(d, sigmas=SIGMAS):
+    runs = Shadows(d, SIZE)
+    return [
+        audits.shadow_row(runs, model, sigma)
+        for model in ("trained", "unlearned")
+        for sigma in sigmas
+    ]
 
 
 def of(rows, model, sigma):
@@ -120,7 +149,7 @@ def test_a_memorised_half_released_without_noise_is_caught_far_above(canaries):
 
 def test_the_model_retrained_without_is_not_refuted(d, canaries):
     """By chance a row shows b or more with probability 0.05 e^-b: 3e-4 here."""
-    more = [auditing.canary_rows(replace(d, seed=s), SIZE, (0.0,)) for s in (1, 2)]
+    more = [canary_rows(replace(d, seed=s), (0.0,)) for s in (1, 2)]
     rows = canaries + [row for rows in more for row in rows]
     shown = [row["audited"] for row in rows if row["model"] == "retrained"]
     assert len(shown) == 5 and max(shown) < 5
@@ -134,7 +163,7 @@ def test_noise_drowns_the_canaries(canaries):
 
 def test_shadow_models_differ_by_start_and_forget_the_same_request(d, shadows):
     run = Shadows(d, SIZE)
-    starts = [run._start(k) for k in range(8)]
+    starts = [run.start(k) for k in range(8)]
     assert len({float(start.norm()) for start in starts}) == 8
     for name in ("trained", "unlearned", "retrained"):
         assert run.models[name].shape == (8, d.F.p)
@@ -161,10 +190,10 @@ def test_shadow_models_are_told_apart_without_noise_and_not_with_much(shadows):
 
 def test_models_come_from_the_store_the_second_time(d, canaries, shadows, monkeypatch):
     monkeypatch.setattr(Experiment, "train", lambda *a, **k: pytest.fail("trained again"))
-    monkeypatch.setattr(auditing, "unlearn", lambda *a, **k: pytest.fail("forgot again"))
+    monkeypatch.setattr(worlds, "unlearn", lambda *a, **k: pytest.fail("forgot again"))
     afresh = Experiment(SMALL, 0)
-    assert auditing.canary_rows(afresh, SIZE, SIGMAS) == canaries
-    assert auditing.shadow_rows(afresh, SIZE, SIGMAS) == shadows
+    assert canary_rows(afresh) == canaries
+    assert shadow_rows(afresh) == shadows
 
 
 def test_sizes_follow_the_images_there_are():
@@ -172,14 +201,14 @@ def test_sizes_follow_the_images_there_are():
         def __init__(self, n):
             self.F = type("F", (), {"n": n})
 
-    assert auditing.sizes(Images(600)) == Sizes(100, auditing.EPOCHS, 30, 4, 8)
-    assert auditing.sizes(Images(4000)) == Sizes(666, auditing.EPOCHS, 200, 6, 10)
-    assert auditing.sizes(Images(60_000)) == Sizes(4000, auditing.EPOCHS, 1000, 40, 32)
+    assert worlds.sizes(Images(600)) == Sizes(100, worlds.EPOCHS, 30, 4, 8)
+    assert worlds.sizes(Images(4000)) == Sizes(666, worlds.EPOCHS, 200, 6, 10)
+    assert worlds.sizes(Images(60_000)) == Sizes(4000, worlds.EPOCHS, 1000, 40, 32)
 
 
 def test_more_images_than_there_are_is_refused(d):
     with pytest.raises(InputError, match="590 images and 40 to plant .* 600 training images"):
-        auditing.canary_rows(d, replace(SIZE, images=590))
+        audits.canary_row(Canaries(d, replace(SIZE, images=590)), "trained", 0.0)
 
 
 def test_both_worlds_get_noise_of_the_same_sigma_but_not_the_same_draw(d, shadows, monkeypatch):
@@ -190,7 +219,7 @@ def test_both_worlds_get_noise_of_the_same_sigma_but_not_the_same_draw(d, shadow
         return drawn[-1]
 
     monkeypatch.setattr(noise, "sample_noise", noted)
-    auditing.shadow_rows(d, SIZE, (0.5,))
+    shadow_rows(d, (0.5,))
     with_it, without = drawn[:2]
     assert float(with_it.std()) == pytest.approx(0.5, rel=0.01)
     assert float(without.std()) == pytest.approx(0.5, rel=0.01)
@@ -199,4 +228,47 @@ def test_both_worlds_get_noise_of_the_same_sigma_but_not_the_same_draw(d, shadow
 
 def test_no_noise_leaves_the_model_as_it_is(d):
     w = d.F.initial()
-    assert auditing._noisy(d, w, 0.0, "any").equal(w)
+    assert audits._noisy(d, w, 0.0, "any").equal(w)
+
+
+# ---- the proved models --------------------------------------------------------------------------
+
+MODELS = {
+    "softmax regression": lambda images: proved.softmax(images, 0.01),
+    "tanh network": lambda images: proved.network(images, 0, strength=1e3, width=16),
+}
+
+
+def audited(build, epsilon):
+    planted, coins = audits.with_canaries(tiny(), 20, seed=0)
+    return audits.proved_row(build(planted), coins, epsilon, seed=0)
+
+
+def test_canaries_get_random_labels_and_fair_coins_and_other_images_keep_theirs():
+    images = tiny()
+    planted, coins = audits.with_canaries(images, 30, seed=0)
+    assert planted.y_train[:30].equal(images.y_train[:30])
+    assert 0.6 < float((planted.y_train[30:] != images.y_train[30:]).double().mean()) <= 1
+    assert len(coins) == 30 and 5 < int(coins.sum()) < 25
+    assert planted.x_train.equal(images.x_train) and planted.y_test.equal(images.y_test)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_audit_of_a_proof_finds_no_more_than_was_realised_or_claimed(name):
+    row = audited(MODELS[name], 2.0)
+    assert row["holds"] == "proved" and row["claimed"] == 2.0 and row["verified"]
+    problem = MODELS[name](tiny())
+    Delta = 2 * problem.gradient_for(2.0) / problem.mu
+    assert 0 < row["distance"] <= Delta
+    assert row["sigma"] == pytest.approx(gaussian_sigma(Delta, 2.0, DELTA))
+    assert row["realised"] <= 2.0
+    exact = gaussian_delta(row["distance"], row["sigma"], row["realised"])
+    assert exact == pytest.approx(DELTA, rel=1e-4)
+    assert row["audited"] <= row["ceiling"] and row["audited"] <= row["claimed"]
+    assert 0 <= row["right"] <= row["canaries"] == 20
+
+
+def test_an_audit_knows_the_canaries_before_they_are_forgotten():
+    """With next to no decay a model knows labels that make no sense, if it was trained on them."""
+    row = audited(lambda planted: proved.softmax(planted, 1e-4), 1.0)
+    assert row["right before"] >= 18 > row["right"] and row["before"] > 1
