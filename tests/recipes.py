@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from studies.nb11_budget_and_utility import audits
+from studies.nb11_budget_and_utility import worlds
 from studies.nb12_paper_and_release import training
 from unlearnlib.lab import curvature, data, methods, profiles, proved, stationary
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.files import cache_root, load_tensors
 
 KEPT = Path(__file__).with_suffix(".json")
-SIZES = audits.Sizes(images=60, epochs=2, canaries=10, mislabelled=4, models=2)
+SIZES = worlds.Sizes(images=60, epochs=2, canaries=10, mislabelled=4, models=2)
 
 
 def pairs():
@@ -34,9 +34,9 @@ def made():
     images = data.load("mnist5k").subset(100, 20)
     problems = [proved.softmax(images), proved.network(images, 0, width=20)]
     settings = {name: method.settings(mlp.pair)[1] for name, method in methods.METHODS.items()}
-    canaries, shadows = audits.Canaries(mlp, SIZES), audits.Shadows(mlp, SIZES)
+    canaries, shadows = worlds.Canaries(mlp, SIZES), worlds.Shadows(mlp, SIZES)
     still = stationary.Stationary(mlp.pair, 0)
-    held_out = training.kept(mlp, without_forgotten=True)
+    held_out = training.trained_on_a_part(mlp, without_forgotten=True)
     vectors = {
         "trained": [d.w - d.F.initial() for d in (mlp, cnn)],
         "retrained": [d.retrained.w - d.w for d in (mlp, cnn)],
