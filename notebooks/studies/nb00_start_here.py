@@ -51,13 +51,19 @@ def _plane(ax: Axes, results: Saved, weights: dict) -> None:
     ax.contour(grid["w1"], grid["w2"], F_r, levels=levels, colors="#9db8cc", linewidths=0.9)
     for model, size in (("trained", 70), ("retrained", 190), ("unlearned", 45)):
         ax.scatter(
-            *weights[model], color=COLOURS[model], marker=MARKERS[model], s=size, label=model,
+            *weights[model],
+            color=COLOURS[model],
+            marker=MARKERS[model],
+            s=size,
+            label=model,
             zorder=3,
-        )  # fmt: skip
+        )
     ax.annotate(
-        "", weights["unlearned"], weights["trained"],
+        "",
+        weights["unlearned"],
+        weights["trained"],
         arrowprops={"arrowstyle": "->", "color": COLOURS["unlearned"]},
-    )  # fmt: skip
+    )
     ax.set(xlabel="weight w1", ylabel="weight w2", aspect="equal")
     ax.set_title("loss on the retained points; the arrow is one Newton step")
     ax.legend(fontsize=8, frameon=True)
@@ -76,9 +82,16 @@ def forgetting(results: Saved) -> Figure:
             spots = at + np.linspace(-0.05, 0.05, len(values)) if len(values) > 1 else [at]
             ax.plot([at - 0.09, at + 0.09], [values.mean()] * 2, color=COLOURS[model], lw=3)
             ax.scatter(
-                spots, values, color=COLOURS[model], marker=MARKERS[model], s=28, zorder=3,
-                label=model if j == 0 else None, edgecolor="white", linewidth=0.5,
-            )  # fmt: skip
+                spots,
+                values,
+                color=COLOURS[model],
+                marker=MARKERS[model],
+                s=28,
+                zorder=3,
+                label=model if j == 0 else None,
+                edgecolor="white",
+                linewidth=0.5,
+            )
     ax.set_xticks(range(len(SETS)), [f"{name} images" for name in SETS])
     ax.set(ylabel="accuracy (micro F1), %")
     ax.set_title(f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}")
@@ -98,9 +111,13 @@ def price(results: Saved) -> Figure:
     needed = results.numbers["sigma for epsilon 1"]["value"]
     ax.axvline(needed, color="#000000", ls="--", lw=1)
     ax.annotate(
-        f"epsilon = 1 takes\nsigma = {number(needed)}", (needed, 60), xytext=(-6, 0),
-        textcoords="offset points", ha="right", fontsize=9,
-    )  # fmt: skip
+        f"epsilon = 1 takes\nsigma = {number(needed)}",
+        (needed, 60),
+        xytext=(-6, 0),
+        textcoords="offset points",
+        ha="right",
+        fontsize=9,
+    )
     ax.set(xscale="log", xlabel="sigma, noise in each weight", ylabel="test accuracy, %")
     ax.set_ylim(0, 100)
     top = ax.secondary_xaxis("top")

@@ -65,9 +65,14 @@ def binding(results: Saved) -> Figure:
         test = 100 * ends[ends.optimiser == name].groupby("C").test.agg(["mean", "min", "max"])
         bars = [test["mean"] - test["min"], test["max"] - test["mean"]]
         score.errorbar(
-            range(len(test)), test["mean"], bars, color=COLOURS[name], marker=MARKERS[name],
-            capsize=3, label=name,
-        )  # fmt: skip
+            range(len(test)),
+            test["mean"],
+            bars,
+            color=COLOURS[name],
+            marker=MARKERS[name],
+            capsize=3,
+            label=name,
+        )
     score.set_xticks(range(len(radii)), [radius(C) for C in radii])
     score.set(xlabel="radius C", ylabel="test accuracy, %")
     score.set_title("what it costs (bars: least to most)")

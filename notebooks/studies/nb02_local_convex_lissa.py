@@ -44,9 +44,14 @@ def scales(results: Saved) -> Figure:
     look = {"color": COLOURS["LiSSA"], "marker": MARKERS["LiSSA"]}
     ax.errorbar(by_scale.index, by_scale["mean"], spread, capsize=3, label="LiSSA", **look)
     ax.scatter(
-        auto.scale, auto.residual, color="#000000", marker="D", s=30, zorder=3,
+        auto.scale,
+        auto.residual,
+        color="#000000",
+        marker="D",
+        s=30,
+        zorder=3,
         label="scale='auto', one a seed",
-    )  # fmt: skip
+    )
     gone = sorted(table[table.diverged].scale.unique())
     ax.scatter(gone, [1.6] * len(gone), marker="x", color="#000000", label="diverged (an error)")
     released = results.numbers["released scale"]["value"]
@@ -99,9 +104,13 @@ def exact(results: Saved) -> Figure:
     last = table.iloc[-1]
     for name in ("LiSSA", "conjugate gradient"):
         ax.annotate(
-            f"{number(last['dense solve'] / last[name])}x", (last.p, last[name]),
-            xytext=(7, -3), textcoords="offset points", fontsize=9, color=COLOURS[name],
-        )  # fmt: skip
+            f"{number(last['dense solve'] / last[name])}x",
+            (last.p, last[name]),
+            xytext=(7, -3),
+            textcoords="offset points",
+            fontsize=9,
+            color=COLOURS[name],
+        )
     ax.set(xscale="log", yscale="log", xlabel="parameters p", ylabel="seconds")
     few_decades(ax.xaxis)
     ax.margins(x=0.12)

@@ -53,8 +53,12 @@ def distances_rows(pair: Pair) -> list[dict]:
     """How far each contender is from where it began, and from the three kinds of retraining."""
     rows = []
     for d, contenders in fields(pair):
-        ends = {"trained": "from trained", "retrained": "same seed", "elsewhere": "another seed",
-                "warm": "warm start"}  # fmt: skip
+        ends = {
+            "trained": "from trained",
+            "retrained": "same seed",
+            "elsewhere": "another seed",
+            "warm": "warm start",
+        }
         for name, it in contenders.items():
             lengths = {label: distance(it.w, contenders[end].w) for end, label in ends.items()}
             rows.append({**whose(d, name), **lengths, "norm": float(it.w.double().norm())})

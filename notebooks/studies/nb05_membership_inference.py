@@ -127,8 +127,9 @@ def _panel(ax: Axes, table, labelled: bool) -> None:
     for row in table.itertuples():
         at = places[row.method] + shifts[row.attacker]
         ax.plot([row.low, row.high], [at, at], color=COLOURS[row.method], lw=1.2)
-        ax.scatter(row.value, at, color=COLOURS[row.method], marker=ATTACKERS[row.attacker], s=18,
-                   zorder=3)  # fmt: skip
+        ax.scatter(
+            row.value, at, color=COLOURS[row.method], marker=ATTACKERS[row.attacker], s=18, zorder=3
+        )
     for line in range(len(places) - 1):
         ax.axhline(line + 0.5, color="#eeeeee", lw=0.8, zorder=0)
     ax.grid(axis="y", visible=False)

@@ -128,9 +128,14 @@ def seconds(results: Saved) -> Figure:
                 continue
             ax.barh(place, own[name], color=COLOURS[name], height=0.6)
             ax.text(
-                own[name] * 1.15, place, f"{number(retraining / own[name])}x", va="center",
-                fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4,
-            )  # fmt: skip
+                own[name] * 1.15,
+                place,
+                f"{number(retraining / own[name])}x",
+                va="center",
+                fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+                zorder=4,
+            )
         ax.axvline(retraining, color=COLOURS["retrained"], lw=2)
         ax.set(xscale="log", xlabel="seconds")
         ax.set_xlim(min(own.min(), retraining) / 3, max(own.max(), retraining) * 6)
@@ -150,14 +155,28 @@ def exact(results: Saved) -> Figure:
     n = np.geomspace(table.n.min(), full, 60)
     black = COLOURS["dense solve"]
     ax.plot(n, slope * n + offset, color=black, ls="--", label="dense solve, extrapolated in n")
-    ax.scatter(table.n, table.seconds, color=black, marker="X", s=40, zorder=3,
-               label="dense solve, measured")  # fmt: skip
+    ax.scatter(
+        table.n,
+        table.seconds,
+        color=black,
+        marker="X",
+        s=40,
+        zorder=3,
+        label="dense solve, measured",
+    )
     for name in ("LiSSA", "conjugate gradient"):
-        ax.scatter(full, facts[name], color=COLOURS[name], marker=MARKERS[name], s=60, zorder=3,
-                   label=name)  # fmt: skip
-        ax.annotate(f"{number((slope * full + offset) / facts[name])}x", (full, facts[name]),
-                    xytext=(-8, 0), textcoords="offset points", ha="right", fontsize=9,
-                    color=COLOURS[name])  # fmt: skip
+        ax.scatter(
+            full, facts[name], color=COLOURS[name], marker=MARKERS[name], s=60, zorder=3, label=name
+        )
+        ax.annotate(
+            f"{number((slope * full + offset) / facts[name])}x",
+            (full, facts[name]),
+            xytext=(-8, 0),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+            color=COLOURS[name],
+        )
     ax.set(xscale="log", yscale="log", xlabel="samples n", ylabel="seconds")
     few_decades(ax.xaxis)
     ax.set_title(

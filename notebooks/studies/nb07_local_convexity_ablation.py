@@ -13,8 +13,11 @@ from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.plots import COLOURS, band, canvas, headline, ramp, runs, wrapped
 from unlearnlib.lab.results import Saved
 
-PARTS = {"M part": "of the curvature's change, M", "lam part": "of the damping, lam",
-         "G part": "of the residual gradient, G"}  # fmt: skip
+PARTS = {
+    "M part": "of the curvature's change, M",
+    "lam part": "of the damping, lam",
+    "G part": "of the residual gradient, G",
+}
 
 
 def damping_row(d: Experiment, lam: float) -> dict:
@@ -88,8 +91,16 @@ def forget_sizes(results: Saved) -> Figure:
     lengths.set(xscale="log", yscale="log", ylabel="distance to retraining")
     lengths.set_title("bound and real error", fontsize=9)
     for name in ("trained", "unlearned", "retrained"):
-        band(scores, table, "n_u", f"forgotten, {name}", 100, color=COLOURS[name], marker="o",
-             label=name)  # fmt: skip
+        band(
+            scores,
+            table,
+            "n_u",
+            f"forgotten, {name}",
+            100,
+            color=COLOURS[name],
+            marker="o",
+            label=name,
+        )
     scores.set(xscale="log", ylabel="accuracy on the forgotten images, %")
     _sized(lengths, scores)
     headline(fig, _title(results, "mlp_mnist", table.seed.nunique()))
@@ -110,9 +121,11 @@ def stationary_sizes(results: Saved) -> Figure:
     ax.set(yscale="log", ylabel="distance to the retrained model")
     _sized(ax)
     ax.set_title(
-        wrapped(f"{results.numbers['stationary title']['value']}, {runs(table.seed.nunique())}",
-                4.2), fontsize=9,
-    )  # fmt: skip
+        wrapped(
+            f"{results.numbers['stationary title']['value']}, {runs(table.seed.nunique())}", 4.2
+        ),
+        fontsize=9,
+    )
     fig.legend(*ax.get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     return fig
 

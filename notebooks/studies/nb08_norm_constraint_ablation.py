@@ -33,10 +33,18 @@ def radius_row(d: Experiment, lam: float) -> dict:
 
 def bounds(results: Saved) -> Figure:
     """Bound, 2C and real error by radius (ablation of C)."""
-    lines = {"bound": "bound (Theorem 3.4 with G)", "2C": "2C", "nothing": "nothing is done",
-             "error": "real error"}  # fmt: skip
-    look = {"bound": COLOURS["bound"], "2C": COLOURS["2C"], "nothing": COLOURS["trained"],
-            "error": COLOURS["unlearned"]}  # fmt: skip
+    lines = {
+        "bound": "bound (Theorem 3.4 with G)",
+        "2C": "2C",
+        "nothing": "nothing is done",
+        "error": "real error",
+    }
+    look = {
+        "bound": COLOURS["bound"],
+        "2C": COLOURS["2C"],
+        "nothing": COLOURS["trained"],
+        "error": COLOURS["unlearned"],
+    }
     table = results.table("radii")
     fig, axes = canvas(table.pair.nunique(), width=6.0, height=4.0)
     for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
@@ -57,12 +65,27 @@ def scores(results: Saved) -> Figure:
     for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for name in ("trained", "unlearned", "retrained"):
             _by_radius(
-                ax, own, f"forgotten, {name}", own, 100, color=COLOURS[name],
-                marker=MARKERS[name], label=f"forgotten images, {name}",
-            )  # fmt: skip
+                ax,
+                own,
+                f"forgotten, {name}",
+                own,
+                100,
+                color=COLOURS[name],
+                marker=MARKERS[name],
+                label=f"forgotten images, {name}",
+            )
         for name, style in (("trained", ":"), ("retrained", "--")):
-            _by_radius(ax, own, f"test, {name}", own, 100, color="#000000", ls=style, marker="",
-                       label=f"test images, {name}")  # fmt: skip
+            _by_radius(
+                ax,
+                own,
+                f"test, {name}",
+                own,
+                100,
+                color="#000000",
+                ls=style,
+                marker="",
+                label=f"test images, {name}",
+            )
         ax.set(ylabel="accuracy (micro F1), %")
         _finished(ax, results, pair, own)
     fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")

@@ -78,8 +78,16 @@ def stops(results: Saved) -> Figure:
     ):
         band(lengths, table, "epochs", name, color=colour, marker="o", label=label)
     for name in ("trained", "unlearned", "retrained"):
-        band(scores, table, "epochs", f"forgotten, {name}", 100, color=COLOURS[name],
-             marker=MARKERS[name], label=name)  # fmt: skip
+        band(
+            scores,
+            table,
+            "epochs",
+            f"forgotten, {name}",
+            100,
+            color=COLOURS[name],
+            marker=MARKERS[name],
+            label=name,
+        )
     gradients.set(yscale="log", ylabel="norm of a gradient")
     lengths.set(yscale="log", ylabel="distance to retraining")
     scores.set(ylabel="accuracy on the forgotten images, %")
@@ -98,10 +106,19 @@ def sides(results: Saved) -> Figure:
     """
     table = results.table("stops")
     fig, (ax,) = canvas(width=6.4, height=3.6)
-    for side, label in (("retained", "retained images: forgetting and training on"),
-                        ("forget", "forgotten images: forgetting alone")):  # fmt: skip
-        band(ax, table[table.gradient == side], "epochs", "step", color=COLOURS[side],
-             marker=MARKERS[side], label=label)  # fmt: skip
+    for side, label in (
+        ("retained", "retained images: forgetting and training on"),
+        ("forget", "forgotten images: forgetting alone"),
+    ):
+        band(
+            ax,
+            table[table.gradient == side],
+            "epochs",
+            "step",
+            color=COLOURS[side],
+            marker=MARKERS[side],
+            label=label,
+        )
     ax.set(xscale="log", yscale="log", xlabel="epochs of training", ylabel="length of the step")
     few_decades(ax.xaxis)
     ax.set_title(
@@ -116,17 +133,29 @@ def leftovers(results: Saved) -> Figure:
     """Error of the step by the gradient that training left over (Proposition 4.1)."""
     table = results.table("leftovers")
     fig, (ax,) = canvas(width=6.6, height=4.0)
-    band(ax, table, "level", "nothing", color=COLOURS["trained"], marker="s", ms=9,
-         label="no step")  # fmt: skip
-    for side, label in (("retained", "step from the retained gradient"),
-                        ("forget", "step from the forgotten one")):  # fmt: skip
-        band(ax, table[table.gradient == side], "level", "error", color=COLOURS[side],
-             marker=MARKERS[side], label=label)  # fmt: skip
+    band(ax, table, "level", "nothing", color=COLOURS["trained"], marker="s", ms=9, label="no step")
+    for side, label in (
+        ("retained", "step from the retained gradient"),
+        ("forget", "step from the forgotten one"),
+    ):
+        band(
+            ax,
+            table[table.gradient == side],
+            "level",
+            "error",
+            color=COLOURS[side],
+            marker=MARKERS[side],
+            label=label,
+        )
     signal = table.signal.mean()
     ax.axvline(signal, color="#000000", ls=":", lw=1)
     ax.text(signal, ax.get_ylim()[1], " pull of the forgotten images", fontsize=8, va="top")
-    ax.set(xscale="log", yscale="log", xlabel="||grad F(w)|| at most, when training stopped",
-           ylabel="distance to the retrained model")  # fmt: skip
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="||grad F(w)|| at most, when training stopped",
+        ylabel="distance to the retrained model",
+    )
     ax.invert_xaxis()
     ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)
     ax.legend(fontsize=8)
@@ -149,8 +178,13 @@ def regime(results: Saved) -> Figure:
     ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="of the distance left, %")
     few_decades(ax.yaxis)
     ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)
-    fig.legend(*ax.get_legend_handles_labels(), title="forgotten", fontsize=8, title_fontsize=8,
-               loc="outside right upper")  # fmt: skip
+    fig.legend(
+        *ax.get_legend_handles_labels(),
+        title="forgotten",
+        fontsize=8,
+        title_fontsize=8,
+        loc="outside right upper",
+    )
     return fig
 
 

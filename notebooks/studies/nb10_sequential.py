@@ -113,12 +113,21 @@ def gradients(results: Saved) -> Figure:
     table = results.table("requests")
     fig, axes = canvas(2, width=5.4, height=3.8)
     for ax, y, label in zip(
-        axes, ("gradient", "step"),
-        ("||grad F_r(w)|| at its start", "length of the step"), strict=True,
-    ):  # fmt: skip
+        axes,
+        ("gradient", "step"),
+        ("||grad F_r(w)|| at its start", "length of the step"),
+        strict=True,
+    ):
         for kind, own in table.groupby("kind", sort=False):
-            band(ax, own, "request", y, color=COLOURS[kind], marker=MARKERS[kind],
-                 label=_with_runs(kind, own))  # fmt: skip
+            band(
+                ax,
+                own,
+                "request",
+                y,
+                color=COLOURS[kind],
+                marker=MARKERS[kind],
+                label=_with_runs(kind, own),
+            )
         ax.set(ylabel=label, ylim=(0, None))
         ax.set_xlabel("request")
     axes[0].legend(fontsize=8)
@@ -132,15 +141,29 @@ def bounds(results: Saved) -> Figure:
     own = table[table.kind == "random"]
     fig, (flat, real) = canvas(2, width=5.6, height=3.8)
     band(flat, own, "request", "worst", color=COLOURS["bound"], label="Theorem 3.6, worst case")
-    band(flat, own, "request", "measured", color=COLOURS["bound"], ls="--",
-         label="with the measured gradient")  # fmt: skip
+    band(
+        flat,
+        own,
+        "request",
+        "measured",
+        color=COLOURS["bound"],
+        ls="--",
+        label="with the measured gradient",
+    )
     flat.axhline(own["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
     flat.set(yscale="log", ylabel="bound on the distance")
     flat.set_title(f"random images, {runs(own.seed.nunique())}", fontsize=9)
     for kind, its in table.dropna(subset="error").groupby("kind", sort=False):
         band(real, its, "request", "nothing", color=COLOURS[kind], ls=":")
-        band(real, its, "request", "error", color=COLOURS[kind], marker=MARKERS[kind],
-             label=_with_runs(kind, its))  # fmt: skip
+        band(
+            real,
+            its,
+            "request",
+            "error",
+            color=COLOURS[kind],
+            marker=MARKERS[kind],
+            label=_with_runs(kind, its),
+        )
     real.set(ylabel="real distance to retraining", ylim=(0, None))
     real.set_title("dotted: nothing done", fontsize=9)
     for ax in (flat, real):
@@ -159,8 +182,16 @@ def scores(results: Saved) -> Figure:
         own = table[table.kind == kind]
         for name in ("trained", "unlearned", "retrained"):
             y = f"forgotten, {name}"
-            band(ax, own.dropna(subset=y), "request", y, 100, color=COLOURS[name],
-                 marker=MARKERS[name], label=f"forgotten so far, {name}")  # fmt: skip
+            band(
+                ax,
+                own.dropna(subset=y),
+                "request",
+                y,
+                100,
+                color=COLOURS[name],
+                marker=MARKERS[name],
+                label=f"forgotten so far, {name}",
+            )
         band(ax, own, "request", "test", 100, color="#000000", ls=":", label="test images")
         ax.set(ylabel="accuracy, %", ylim=(-4, 104))
         ax.set_title(_with_runs(kind, own), fontsize=9)
@@ -181,8 +212,9 @@ def budget(results: Saved) -> Figure:
     facts = results.numbers
     ax.set_title(
         f"sigma = {facts['sigma']['value']:g}, delta = {facts['delta']['value']:g}, sensitivity "
-        f"2C = {own['2C'].iloc[0]:g}: the same for every seed and kind", fontsize=9,
-    )  # fmt: skip
+        f"2C = {own['2C'].iloc[0]:g}: the same for every seed and kind",
+        fontsize=9,
+    )
     ax.set_xlabel("request")
     ax.legend(fontsize=8)
     return fig

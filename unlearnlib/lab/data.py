@@ -95,9 +95,11 @@ class Images:
         return replace(
             self,
             title=f"{self.title}, a fifth of the training images held out",
-            x_train=self.x_train[kept], y_train=self.y_train[kept],
-            x_test=self.x_train[held_out], y_test=self.y_train[held_out],
-        )  # fmt: skip
+            x_train=self.x_train[kept],
+            y_train=self.y_train[kept],
+            x_test=self.x_train[held_out],
+            y_test=self.y_train[held_out],
+        )
 
     def _normalised(self, x: Tensor) -> Tensor:
         return x.float().div_(255).sub_(self.mean).div_(self.std)

@@ -49,10 +49,20 @@ def _releases(profile: str, pair: str):
         "LiSSA, 10 chains": partial(lissa, chains=10, generator=generator("hessian", d.seed)),
     }
     for name, solver in solvers.items():
-        yield name, unlearn(
-            F, d.w, d.forget, C=d.pair.C, lam=d.pair.lam, delta=DELTA, sigma=SIGMA,
-            solver=solver, tol=1e-2,
-        )  # fmt: skip
+        yield (
+            name,
+            unlearn(
+                F,
+                d.w,
+                d.forget,
+                C=d.pair.C,
+                lam=d.pair.lam,
+                delta=DELTA,
+                sigma=SIGMA,
+                solver=solver,
+                tol=1e-2,
+            ),
+        )
 
 
 def _line(name: str, release: Release) -> str:

@@ -104,11 +104,16 @@ def claims_table(notebooks: Sequence[Saved]) -> str:
     verdicts = [claim["verdict"] for results in notebooks for claim in results.claims.values()]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
     rows = [
-        (f"{claim} ({_link(results, FIGURES)})", its["paper"], _measured(its), its["verdict"],
-         its["why"])
+        (
+            f"{claim} ({_link(results, FIGURES)})",
+            its["paper"],
+            _measured(its),
+            its["verdict"],
+            its["why"],
+        )
         for results in notebooks
         for claim, its in results.claims.items()
-    ]  # fmt: skip
+    ]
     said = f"{len(verdicts)} claims: {counts}. {_made(notebooks)}"
     return f"{said}\n\n{markdown(CLAIM_COLUMNS, rows)}"
 

@@ -138,9 +138,15 @@ def _fisher(d: Experiment, alpha: float) -> Tensor:
 
 def _lcodec(d: Experiment, lam: float) -> Tensor:
     return lcodec(
-        d.F_trained, d.w, d.forget, lam=lam, C=d.pair.C, max_steps=CG_STEPS,
-        hessian_on=hessian_sample(d), generator=generator("L-CODEC", d.seed),
-    )  # fmt: skip
+        d.F_trained,
+        d.w,
+        d.forget,
+        lam=lam,
+        C=d.pair.C,
+        max_steps=CG_STEPS,
+        hessian_on=hessian_sample(d),
+        generator=generator("L-CODEC", d.seed),
+    )
 
 
 def estimate(solver: Callable, d: Experiment, lam: float) -> Tensor:
@@ -168,10 +174,17 @@ def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: 
     """LiSSA with the paper's chains and batches, and as many steps as a tenth of training pays."""
     steps = max(1, min(LISSA_STEPS, allowance(d) // (CHAINS * BATCH)))
     return lissa(
-        hessian_sample(d), w, b, lam=lam, scale=SCALE_MARGIN * largest_curvature(d) + lam,
-        steps=steps, chains=CHAINS, batch_size=BATCH, checks=1,
+        hessian_sample(d),
+        w,
+        b,
+        lam=lam,
+        scale=SCALE_MARGIN * largest_curvature(d) + lam,
+        steps=steps,
+        chains=CHAINS,
+        batch_size=BATCH,
+        checks=1,
         generator=generator("hessian", d.seed),
-    )  # fmt: skip
+    )
 
 
 def largest_curvature(d: Experiment) -> float:

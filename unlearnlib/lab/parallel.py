@@ -9,7 +9,7 @@ The seconds that a run notes are those with a busy neighbour.
 
 Measured on two cores, in seconds, one process with one thread, with two threads, and two processes
 with one each: 0.44, -, 0.29 for 4 MLPs (n = 4,000, 3 epochs); 3.64, 2.30, 2.18 for 2 quarter-width
-AllCNNs (n = 640, 1 epoch); 0.73, 0.49, 0.53 for 32 MLPs stacked as in the audits of notebook 11 (n = 4,000,
+AllCNNs (n = 640, 1 epoch); 0.73, 0.49, 0.53 for 32 MLPs stacked into one (n = 4,000,
 1 epoch). Next to other work two threads that wait for each other are twenty times slower, and
 processes twice.
 """

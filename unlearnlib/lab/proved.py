@@ -141,8 +141,12 @@ class Problem:
         return StronglyConvexUnlearner(self.F, w, **self._terms(G), **budget)
 
     def _terms(self, G: float) -> dict:
-        return {"constants": self.constants(G), "delta": DELTA, "curvature": curvature,
-                "known": self.known}  # fmt: skip
+        return {
+            "constants": self.constants(G),
+            "delta": DELTA,
+            "curvature": curvature,
+            "known": self.known,
+        }
 
 
 def softmax(images: Images, weight_decay: float = DECAY) -> Problem:
@@ -152,11 +156,18 @@ def softmax(images: Images, weight_decay: float = DECAY) -> Problem:
     F = Objective(net, features(images.x_train), images.y_train, weight_decay=weight_decay)
     convex.inputs(F)  # refused unless it is what the constants are proved for
     return Problem(
-        "softmax regression", images, F, net,
-        mu=convex.strong_convexity(F), L=SMOOTHNESS + weight_decay, M=HESSIAN_LIPSCHITZ,
-        sample_gradient=SAMPLE_GRADIENT, reach=1.0, why="softmax loss, ||x|| = 1, decay",
+        "softmax regression",
+        images,
+        F,
+        net,
+        mu=convex.strong_convexity(F),
+        L=SMOOTHNESS + weight_decay,
+        M=HESSIAN_LIPSCHITZ,
+        sample_gradient=SAMPLE_GRADIENT,
+        reach=1.0,
+        why="softmax loss, ||x|| = 1, decay",
         settings={"model": "softmax", "weight_decay": weight_decay},
-    )  # fmt: skip
+    )
 
 
 def network(
@@ -174,11 +185,18 @@ def network(
     decay = excess * net.curvature
     F = Objective(net, features(images.x_train), images.y_train, weight_decay=decay)
     return Problem(
-        "tanh network", images, F, net,
-        mu=strong_convexity(F), L=net.gradient_lipschitz(decay), M=net.hessian_lipschitz(),
-        sample_gradient=net.sample_gradient(), reach=strength, why="see lab/convex_network.py",
+        "tanh network",
+        images,
+        F,
+        net,
+        mu=strong_convexity(F),
+        L=net.gradient_lipschitz(decay),
+        M=net.hessian_lipschitz(),
+        sample_gradient=net.sample_gradient(),
+        reach=strength,
+        why="see lab/convex_network.py",
         settings={"model": "convex network", "weight_decay": decay, **shape},
-    )  # fmt: skip
+    )
 
 
 def neurons(planned: int) -> int:

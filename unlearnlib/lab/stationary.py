@@ -55,9 +55,13 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
 
     limits = {"maxcor": MEMORY, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS}
     found = minimize(
-        value_and_slope, w.double().numpy(), jac=True, method="L-BFGS-B", callback=stop_when_low,
+        value_and_slope,
+        w.double().numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=stop_when_low,
         options=limits | {"ftol": 0, "gtol": gradient / F.p**0.5},
-    )  # fmt: skip
+    )
     end = torch.from_numpy(found.x).to(w)
     reached = float(F.gradient(end).norm())
     require(

@@ -198,9 +198,12 @@ def independent(bound: pd.DataFrame) -> Verdict:
 
 
 def constrained(
-    error: pd.DataFrame, nothing: pd.DataFrame, test: pd.DataFrame, projected: pd.DataFrame,
+    error: pd.DataFrame,
+    nothing: pd.DataFrame,
+    test: pd.DataFrame,
+    projected: pd.DataFrame,
     released: float = 20.0,
-) -> Verdict:  # fmt: skip
+) -> Verdict:
     """The norm constraint makes the real error much lower: less than half, at the released radius.
 
     Each a row for each seed and a column for each radius, infinity among them. It must cost no

@@ -20,8 +20,15 @@ def speed(results: Saved) -> Figure:
     fig, (ax,) = canvas(height=0.27 * (len(timed) + 2 * timed.task.nunique()), width=9.5)
     place, places, labels = 0.0, [], []
     for task, own in timed.groupby("task", sort=False):
-        ax.text(0.0, place, wrapped(task, 9), transform=ax.get_yaxis_transform(), fontsize=9,
-                weight="bold", va="center")  # fmt: skip
+        ax.text(
+            0.0,
+            place,
+            wrapped(task, 9),
+            transform=ax.get_yaxis_transform(),
+            fontsize=9,
+            weight="bold",
+            va="center",
+        )
         for _, row in own.iterrows():
             place += 1
             colour = COLOURS[_side(row)]

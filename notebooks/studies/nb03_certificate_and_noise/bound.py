@@ -25,8 +25,9 @@ TIGHT = partial(conjugate_gradient, tol=1e-10)  # Theorem 3.4 is about the exact
 TERMS = ("curvature changes", "damping", "residual gradient", "LiSSA's chance", "LiSSA's bias")
 
 
-def terms(C: float, M: float, lam: float, lam_min: float, L: float, G: float, dim: int, rho: float
-          ) -> dict[str, float]:  # fmt: skip
+def terms(
+    C: float, M: float, lam: float, lam_min: float, L: float, G: float, dim: int, rho: float
+) -> dict[str, float]:
     """Theorem 3.6 with Proposition 4.1, term by term: they add up to `bounds.lissa_bound`.
 
     2 M C^2 and 2 lam C and G, over lam + lam_min; 16 sqrt(ln(dim/rho))/(lam + lam_min) and 1/16,
@@ -60,22 +61,30 @@ def savings(settings: Mapping[str, Mapping[str, float]], tol: float) -> list[dic
         C, lam, lam_min, L, G = (known[k] for k in ("C", "lam", "lam_min", "L", "G"))
         newton = bounds.newton_bound(C, known["M"], lam, lam_min, G)
         measured = newton + bounds.solver_bound(C, lam, lam_min, L, tol, G)
-        rows.append({
-            "setting": name, "Theorem 3.6": sum(terms(**known).values()),
-            "residual measured": measured,
-            "and projected": min(measured, bounds.trivial_bound(C)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "setting": name,
+                "Theorem 3.6": sum(terms(**known).values()),
+                "residual measured": measured,
+                "and projected": min(measured, bounds.trivial_bound(C)),
+            }
+        )
     return rows
 
 
 def region(C: float, M: float, lams: Sequence[float], lam_mins: Sequence[float]) -> list[dict]:
     """By lam and lam_min: Theorem 3.4 over 2C. Below one it says something."""
     return [
-        {"lam": lam, "lam_min": least,
-         "ratio": bounds.newton_bound(C, M, lam, least) / bounds.trivial_bound(C)
-         if lam + least > 0 else math.inf}
-        for lam in lams for least in lam_mins
-    ]  # fmt: skip
+        {
+            "lam": lam,
+            "lam_min": least,
+            "ratio": bounds.newton_bound(C, M, lam, least) / bounds.trivial_bound(C)
+            if lam + least > 0
+            else math.inf,
+        }
+        for lam in lams
+        for least in lam_mins
+    ]
 
 
 def mechanisms(epsilons: Sequence[float], deltas: Sequence[float]) -> list[dict]:
@@ -85,11 +94,15 @@ def mechanisms(epsilons: Sequence[float], deltas: Sequence[float]) -> list[dict]
     for delta in deltas:
         for epsilon in epsilons:
             classical = gaussian_sigma(1.0, epsilon, delta, "classical-unchecked")
-            rows.append({
-                "epsilon": epsilon, "delta": delta, "classical": classical,
-                "analytic": gaussian_sigma(1.0, epsilon, delta),
-                "delta of the classical": gaussian_delta(1.0, classical, epsilon),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "epsilon": epsilon,
+                    "delta": delta,
+                    "classical": classical,
+                    "analytic": gaussian_sigma(1.0, epsilon, delta),
+                    "delta of the classical": gaussian_delta(1.0, classical, epsilon),
+                }
+            )
     return rows
 
 
@@ -113,15 +126,20 @@ def failures(rhos: Sequence[float], epsilon: float, delta: float) -> list[dict]:
 def ladder(sigmas: Sequence[float], Deltas: Mapping[str, float]) -> list[dict]:
     """By sigma and Delta: the epsilon that it buys."""
     return [
-        {"what": what, "Delta": Delta, "sigma": sigma,
-         "epsilon": gaussian_epsilon(Delta, sigma, DELTA)}
-        for what, Delta in Deltas.items() for sigma in sigmas
-    ]  # fmt: skip
+        {
+            "what": what,
+            "Delta": Delta,
+            "sigma": sigma,
+            "epsilon": gaussian_epsilon(Delta, sigma, DELTA),
+        }
+        for what, Delta in Deltas.items()
+        for sigma in sigmas
+    ]
 
 
 def one_step(
     images: Images, settings: Sequence[tuple[float, float]], shares: Sequence[float], seed: int
-) -> list[dict]:  # fmt: skip
+) -> list[dict]:
     """The paper's own theorem where every constant is proved: one Newton step, uncorrected.
 
     By (strength c, decay over curvature) of the tanh network and share of images forgotten:
@@ -143,11 +161,21 @@ def one_step(
             r = bounds.stability_bound(F.n, len(forget), g, mu, exact)
             w_r = refine(F.without(forget), w, gradient=exact).w
             estimate = newton_update(F, w, forget, lam=0.0, solver=TIGHT)
-            rows.append({
-                "seed": seed, "strength": strength, "excess": excess, "share": share,
-                "n_u": len(forget), "mu": mu, "M": M, "most": mu**2 / (M * g),
-                "nothing": r, "bound": bounds.local_newton_bound(r, M, 0.0, mu, exact),
-                "moved": distance(w, w_r), "error": distance(estimate, w_r),
-                "test": accuracy(problem.F_test, w),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "seed": seed,
+                    "strength": strength,
+                    "excess": excess,
+                    "share": share,
+                    "n_u": len(forget),
+                    "mu": mu,
+                    "M": M,
+                    "most": mu**2 / (M * g),
+                    "nothing": r,
+                    "bound": bounds.local_newton_bound(r, M, 0.0, mu, exact),
+                    "moved": distance(w, w_r),
+                    "error": distance(estimate, w_r),
+                    "test": accuracy(problem.F_test, w),
+                }
+            )
     return rows

@@ -79,8 +79,16 @@ def compare(problem: Problem, sizes: tuple[int, ...] = (1, 2)) -> list[dict]:
                 distance(estimate(list(gone)), w)
                 for gone, w in bar(list(zip(sets, exact, strict=True)), f"{name}, {size} of 40")
             ]
-            rows.append({"problem": problem.name, "method": name, "n_u": size, "sets": len(sets),
-                         "largest": max(errors), "bound": bound})  # fmt: skip
+            rows.append(
+                {
+                    "problem": problem.name,
+                    "method": name,
+                    "n_u": size,
+                    "sets": len(sets),
+                    "largest": max(errors),
+                    "bound": bound,
+                }
+            )
     return rows
 
 
@@ -115,10 +123,8 @@ def _methods(
             lambda gone: newton_update(F, w, gone, lam=0.0, solver=_densely, gradient="forget"),
             sekhari.sensitivity(size, M=M, G=EXACT, **known),
         ),
-        "descent-to-delete": (
-            descended, neel.sensitivity(DESCENT, m=size, beta=L, **known),
-        ),
-    }  # fmt: skip
+        "descent-to-delete": (descended, neel.sensitivity(DESCENT, m=size, beta=L, **known)),
+    }
 
 
 def _densely(F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> SimpleNamespace:

@@ -13,8 +13,14 @@ from unlearnlib.text import number
 from .bound import TERMS
 
 BARS = dict(zip(TERMS, ("#AA4499", "#999933", "#88CCEE", "#332288", "#CC6677"), strict=True))
-POINTS = {"doing nothing": "s", "one Newton step": "^", "Theorem 3.4": "v", "refined": "o",
-          "Sekhari et al.": "D", "descent-to-delete": "P"}  # fmt: skip
+POINTS = {
+    "doing nothing": "s",
+    "one Newton step": "^",
+    "Theorem 3.4": "v",
+    "refined": "o",
+    "Sekhari et al.": "D",
+    "descent-to-delete": "P",
+}
 
 
 def waterfall(results: Saved) -> Figure:
@@ -30,8 +36,14 @@ def waterfall(results: Saved) -> Figure:
             ax.barh(place, max(own[name], 1e-3), color=colour, left=0)
             ax.text(max(own[name], 1e-3), place, f" {number(own[name])}", va="center", fontsize=8)
         ax.axvline(own["2C"], color=COLOURS["2C"], lw=1.5)
-        ax.text(own["2C"], -0.75, f"2C = {number(own['2C'])}", color=COLOURS["2C"], fontsize=8,
-                ha="center")  # fmt: skip
+        ax.text(
+            own["2C"],
+            -0.75,
+            f"2C = {number(own['2C'])}",
+            color=COLOURS["2C"],
+            fontsize=8,
+            ha="center",
+        )
         ax.set_yticks(range(len(names)), names if ax is axes[0] else [""] * len(names), fontsize=9)
         ax.set(xscale="log", xlim=(1e-3, 1e8), ylim=(len(names) - 0.4, -1.1))
         ax.set_xlabel("adds to the bound", fontsize=9)
@@ -46,12 +58,23 @@ def region(results: Saved) -> Figure:
     grid = table.pivot(index="lam_min", columns="lam", values="ratio")
     fig, (ax, cut) = canvas(2, width=5.6, height=4.0)
     values = np.ma.masked_invalid(grid.to_numpy())
-    shown = ax.pcolormesh(grid.columns / (M * C), grid.index / (M * C), values, shading="nearest",
-                          norm=LogNorm(0.1, 10), cmap="PuOr_r")  # fmt: skip
+    shown = ax.pcolormesh(
+        grid.columns / (M * C),
+        grid.index / (M * C),
+        values,
+        shading="nearest",
+        norm=LogNorm(0.1, 10),
+        cmap="PuOr_r",
+    )
     fig.colorbar(shown, ax=ax, label="bound over 2C")
     ax.axhline(1, color="#000000", lw=1.5)
-    ax.text(grid.columns.min() / (M * C), 1.05, " useful above lam_min = MC, whatever lam",
-            fontsize=8, va="bottom")  # fmt: skip
+    ax.text(
+        grid.columns.min() / (M * C),
+        1.05,
+        " useful above lam_min = MC, whatever lam",
+        fontsize=8,
+        va="bottom",
+    )
     ax.set(xscale="log", xlabel="lam / MC", ylabel="lam_min / MC")
     for least, colour in zip(_some(grid.index, 5), ramp(5), strict=True):
         row = grid.loc[least].replace(np.inf, np.nan).dropna()
@@ -71,10 +94,15 @@ def mechanisms(results: Saved) -> Figure:
     """Classical against exact noise, and the delta that the classical one gives (Theorem 2.3)."""
     table = results.table("mechanisms")
     fig, (sizes, truth) = canvas(2, width=5.6, height=3.8)
-    for (delta, own), colour in zip(table.groupby("delta"), ramp(table.delta.nunique()),
-                                    strict=True):  # fmt: skip
-        sizes.plot(own.epsilon, own.classical / own.analytic, color=colour,
-                   label=f"delta = {number(delta)}")  # fmt: skip
+    for (delta, own), colour in zip(
+        table.groupby("delta"), ramp(table.delta.nunique()), strict=True
+    ):
+        sizes.plot(
+            own.epsilon,
+            own.classical / own.analytic,
+            color=colour,
+            label=f"delta = {number(delta)}",
+        )
         truth.plot(own.epsilon, own["delta of the classical"] / delta, color=colour)
     for ax in (sizes, truth):
         ax.axhline(1, color="#000000", lw=1)
@@ -93,25 +121,39 @@ def one_step(results: Saved) -> Figure:
     table = results.table("one step")
     fig, (left, right) = canvas(2, width=5.8, height=4.0)
     kinds = table.drop_duplicates(["strength", "excess"]).sort_values("test")
-    colours = dict(zip(zip(kinds.strength, kinds.excess, strict=True), ramp(len(kinds)),
-                       strict=True))  # fmt: skip
+    colours = dict(
+        zip(zip(kinds.strength, kinds.excess, strict=True), ramp(len(kinds)), strict=True)
+    )
     for key, own in table.groupby(["strength", "excess"]):
         mean = own.groupby("share")[["bound", "nothing", "error"]].mean()
         look = {"color": colours[key], "lw": 1.5}
         left.plot(mean.index, mean.bound / mean.nothing, **look)
         left.plot(mean.index, mean.error / mean.nothing, ls=":", marker=".", **look)
     left.axhline(1, color=COLOURS["2C"], lw=1.5)
-    left.text(table.share.min(), 1.2, "what doing nothing certifies", color=COLOURS["2C"],
-              fontsize=8)  # fmt: skip
-    left.set(xscale="log", yscale="log", xlabel="share of images forgotten",
-             ylabel="distance over the stability bound")  # fmt: skip
+    left.text(
+        table.share.min(), 1.2, "what doing nothing certifies", color=COLOURS["2C"], fontsize=8
+    )
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="share of images forgotten",
+        ylabel="distance over the stability bound",
+    )
     left.set_title("solid: Theorem 3.4, dotted: the real error", fontsize=9)
     for key, own in table.groupby(["strength", "excess"]):
         right.scatter(100 * own.test.mean(), own.most.mean(), color=colours[key], s=60)
-        right.annotate(f"c = {key[0]:g}, {key[1]:g}x", (100 * own.test.mean(), own.most.mean()),
-                       xytext=(6, 2), textcoords="offset points", fontsize=8)  # fmt: skip
-    right.set(yscale="log", xlabel="test accuracy of the network, %",
-              ylabel="useful up to this share of images")  # fmt: skip
+        right.annotate(
+            f"c = {key[0]:g}, {key[1]:g}x",
+            (100 * own.test.mean(), own.most.mean()),
+            xytext=(6, 2),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    right.set(
+        yscale="log",
+        xlabel="test accuracy of the network, %",
+        ylabel="useful up to this share of images",
+    )
     right.axhline(1 / results.numbers["images"]["value"], color="#999999", ls=":", lw=1)
     right.set_title("strength c and decay, in curvatures; dotted: one image", fontsize=9)
     right.margins(x=0.2)
@@ -128,8 +170,9 @@ def exhaustion(results: Saved) -> Figure:
         own = table[table.problem == problem]
         names = list(own.method.unique())
         for place, name in enumerate(names):
-            for shift, (_, row) in zip((-0.17, 0.17), own[own.method == name].iterrows(),
-                                       strict=False):  # fmt: skip
+            for shift, (_, row) in zip(
+                (-0.17, 0.17), own[own.method == name].iterrows(), strict=False
+            ):
                 ax.plot([row.largest, row.bound], [place + shift] * 2, color="#bbbbbb", lw=2)
                 ax.plot(row.largest, place + shift, POINTS[name], color=COLOURS["unlearned"], ms=6)
                 ax.plot(row.bound, place + shift, "|", color=COLOURS["bound"], ms=13, mew=2)
@@ -137,8 +180,9 @@ def exhaustion(results: Saved) -> Figure:
         ax.set(
             xscale="log", xlabel="distance to the retrained model", ylim=(len(names) - 0.4, -0.6)
         )
-        sets = " and ".join(f"{row.sets} of size {row.n_u}" for row in
-                            own.drop_duplicates("n_u").itertuples())  # fmt: skip
+        sets = " and ".join(
+            f"{row.sets} of size {row.n_u}" for row in own.drop_duplicates("n_u").itertuples()
+        )
         ax.set_title(f"{problem}; forget sets: {sets}", fontsize=9)
     headline(fig, "marker: largest real error; bar: bound; a line each for forget sets by size")
     return fig

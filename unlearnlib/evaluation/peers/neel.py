@@ -84,9 +84,16 @@ def training_iterations(
 
 
 def published_sigma(
-    iterations: int, *, m: int, n: int, mu: float, beta: float, L: float, epsilon: float,
+    iterations: int,
+    *,
+    m: int,
+    n: int,
+    mu: float,
+    beta: float,
+    L: float,
+    epsilon: float,
     delta: float,
-) -> float:  # fmt: skip
+) -> float:
     """4 sqrt2 L m gamma^I / (mu n (1 - gamma^I) (sqrt(ln(1/delta) + epsilon) - sqrt(ln(1/delta)))).
 
     Published for m = 1; n is the number of samples at the start. It is twice what zero-concentrated

@@ -61,9 +61,16 @@ def published_sigma(
 
 
 def deletion_capacity(
-    sigma: float, *, n: int, mu: float, M: float, L: float, epsilon: float, delta: float,
+    sigma: float,
+    *,
+    n: int,
+    mu: float,
+    M: float,
+    L: float,
+    epsilon: float,
+    delta: float,
     G: float = 0.0,
-) -> int:  # fmt: skip
+) -> int:
     """The most samples that noise of this sigma hides, by the analytic mechanism; at most n/2.
 
     `sensitivity` solved for m: m = n (mu r - G)/(2L), r^2 = (2 mu/M)(s - 3G/mu), with s the
