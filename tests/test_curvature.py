@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,6 +45,13 @@ def test_the_constants_are_those_of_the_dense_hessian():
         for t in curvature.DISTANCES
     ]
     assert 0.5 * max(changes) <= known.M <= 1.01 * max(changes)
+
+
+def test_the_larger_end_in_size_is_the_smoothness(d, monkeypatch):
+    ends = SimpleNamespace(lam_min=-9.0, lam_max=2.0)
+    monkeypatch.setattr(curvature, "extreme_eigenvalues", lambda *a, **k: ends)
+    known = curvature._measured(d)
+    assert (known.lam_min, known.L) == (-9.0, 9.0)
 
 
 def test_constants_are_measured_once_whatever_is_forgotten(d, monkeypatch):

@@ -44,6 +44,14 @@ def test_the_hessian_is_taken_on_retained_images_alone(d, monkeypatch):
     assert len(set(rows)) == 200 and not set(rows) & set(d.forget.tolist())
 
 
+def test_what_is_solved_is_the_system_of_the_few(d):
+    """Fifty images have another Hessian than all: their system is solved, and not that of all."""
+    few, b = d.F_r.only(range(50)), d.F_r.gradient(d.w)
+    x = step.solve_on(few, tol=1e-4)(d.F_r, d.w, b, lam=50.0).x
+    left, of_all = (float((F.hvp(d.w, x) + 50.0 * x - b).norm() / b.norm()) for F in (few, d.F_r))
+    assert left <= 1.1e-4 and of_all > 10 * left
+
+
 def test_errors_and_scores_are_those_of_the_models_that_they_name(d):
     w = 0.5 * (d.w + d.retrained.w)
     assert step.error(d, w) == {
