@@ -46,7 +46,7 @@ HEAVY = ("dp_accounting", "hypothesis.strategies", "matplotlib.pyplot", "mlxtend
 class Mutant:
     """One error: `old`, which stands once in the source, becomes `new`.
 
-    source   a file of the package
+    source   a file of the package, or of notebooks/: studies/...
     tests    test files that should notice; those of TESTS by default
     reason   why no test can tell, where none can
     """
@@ -58,8 +58,14 @@ class Mutant:
     reason: str = ""
 
     def files(self) -> list[str]:
-        """Paths of its test files, the quickest first."""
-        return [f"tests/test_{name}.py" for name in (self.tests or TESTS[self.source]).split()]
+        """Paths of its test files, the quickest first; those of studies are in a folder too."""
+        named = map(Path, (self.tests or TESTS[self.source]).split())
+        return [f"tests/{name.parent / f'test_{name.name}.py'}" for name in named]
+
+    def path(self, root: Path) -> Path:
+        """Its source in the repository, or in a copy of it."""
+        home = "notebooks" if self.source.startswith("studies/") else "unlearnlib"
+        return root / home / self.source
 
     def applied(self, text: str) -> str:
         """The source with the error in it; ValueError where it has no place, or is no Python."""
@@ -102,9 +108,12 @@ TESTS = {
     "checks.py": "inputs objective",
     "objective.py": "objective inputs",
     "batchnorm.py": "batchnorm",
+    "lab/files.py": "files",
     "lab/store.py": "store",
     "lab/experiments.py": "experiments requests",
-    "lab/contenders.py": "requests contenders",
+    "lab/methods.py": "requests methods",
+    "lab/step.py": "step",
+    "lab/curvature.py": "curvature",
     "lab/stationary.py": "stationary",
     "lab/proved.py": "proved",
     "verify.py": "verify",
@@ -112,6 +121,10 @@ TESTS = {
     "evaluation/audit.py": "audit",
     "lab/verdicts.py": "verdicts",
     "evaluation/peers/convex.py": "convex_network peers",
+    "studies/nb03_certificate_and_noise/bound.py": "studies/nb03_bound",
+    "studies/nb03_certificate_and_noise/exhaustion.py": "studies/nb03_exhaustion",
+    "studies/nb09_nonconvergence.py": "studies/nb09_nonconvergence",
+    "studies/nb10_sequential.py": "studies/nb10_sequential",
 }
 
 MUTANTS = [
@@ -173,7 +186,7 @@ MUTANTS = [
     Mutant("unlearn.py", "        check_precision(F)", "        pass"),
     Mutant("unlearn.py", ".module(self.w)", ".module(self.estimate)"),
     Mutant("unlearn.py", "require(not secret,", "require(True,"),
-    Mutant("unlearn.py", "forget=rows, C=torch.tensor(C)", "C=torch.tensor(C)", "distributed"),
+    Mutant("unlearn.py", "forget=rows, C=torch.tensor(C)", "C=torch.tensor(C)", "processes"),
     # where the objective is strongly convex
     Mutant("strongly_convex.py", "w, gradient=G", "w, gradient=1.05 * G"),
     Mutant("strongly_convex.py", "refine(F_r, w", "refine(F, w"),
@@ -320,19 +333,21 @@ MUTANTS = [
     Mutant("batchnorm.py", "F.n // max(2, F.pass_size)", "F.n // F.pass_size"),
     # what is kept, and under which name
     Mutant("lab/store.py", ', "torch": torch.__version__', ""),
-    Mutant("lab/store.py", '"sources": _sources(sources)', '"sources": _sources(())'),
-    Mutant("lab/store.py", "if found != written", "if False"),
-    Mutant("lab/store.py", "digest.update(tensor.reshape", "bytes(tensor.reshape"),
-    Mutant("lab/store.py", "sha256(json.dumps(metadata, sort_keys=True).encode())", "sha256()"),
+    Mutant("lab/store.py", ', "recipe": recipe', ""),
+    Mutant("lab/store.py", "_place(kind, key, recipe)[0]", "_place(kind, key, 1)[0]"),
+    Mutant("lab/store.py", '_USED.add(metadata["commit"])', "pass"),
+    Mutant("lab/files.py", "if found != written", "if False"),
+    Mutant("lab/files.py", "digest.update(tensor.reshape", "bytes(tensor.reshape"),
+    Mutant("lab/files.py", "sha256(json.dumps(metadata, sort_keys=True).encode())", "sha256()"),
     Mutant("lab/store.py", "value, sort_keys=True", "value"),
-    Mutant("lab/store.py", '    "projected_sgd.py",\n', "", "store experiments"),
+    Mutant("lab/experiments.py", '"training": TRAINING', '"training": 1'),
     Mutant("lab/experiments.py", "self.forget.tolist()", "len(self.forget)"),
-    Mutant("lab/experiments.py", '"seed": self.seed, ', ""),
+    Mutant("lab/experiments.py", '"seed": self.seed,', ""),
     Mutant("lab/experiments.py", '"data": self.images.digest', '"data": self.images.name'),
     Mutant("lab/experiments.py", "self.train(self.F_r, self.F.initial())",
            "self.train(self.F, self.F.initial())"),
     Mutant("lab/experiments.py", "other.F.without(self.forget)", "other.F"),
-    Mutant("lab/contenders.py", "d.forget.tolist()", "len(d.forget)"),
+    Mutant("lab/methods.py", "d.forget.tolist()", "len(d.forget)"),
     Mutant("lab/stationary.py", '{"without": forget.tolist()}', '{"without": len(forget)}'),
     # the models whose certificates are proved
     Mutant("lab/proved.py", "sorted(int(i) for i in without)", "len(without)"),
@@ -344,6 +359,20 @@ MUTANTS = [
     Mutant("lab/proved.py", "flat.norm(dim=1, keepdim=True)", "flat.norm(dim=1).max()"),
     Mutant("lab/proved.py", "reach=strength", "reach=1.0"),
     Mutant("lab/proved.py", "L=SMOOTHNESS + weight_decay", "L=SMOOTHNESS"),
+    # what the ablations and the sequences measure
+    Mutant("lab/step.py", "gradient=gradient), C)", "gradient=gradient), 2 * C)"),
+    Mutant("lab/step.py", "conjugate_gradient(few, w", "conjugate_gradient(F_r, w"),
+    Mutant("lab/curvature.py", "2 * lam * C / least", "lam * C / least"),
+    Mutant("lab/curvature.py", "max(-ends.lam_min, ends.lam_max)", "ends.lam_max"),
+    Mutant("lab/curvature.py", "bound(d.pair.C, lam, residual(d))", "bound(d.pair.C, lam)"),
+    Mutant("studies/nb03_certificate_and_noise/bound.py", "min(measured, bounds.trivial_bound(C))",
+           "measured"),
+    Mutant("studies/nb03_certificate_and_noise/bound.py", "(low, middle) if too_small else",
+           "(middle, high) if too_small else"),
+    Mutant("studies/nb03_certificate_and_noise/exhaustion.py", "max(errors)", "min(errors)"),
+    Mutant("studies/nb09_nonconvergence.py", "len(forget) / (F.n - len(forget)) * F", "F"),
+    Mutant("studies/nb10_sequential.py", "asked(d, gone).retrained.w", "d.retrained.w"),
+    Mutant("studies/nb10_sequential.py", "(*terms, gradient=gradient)", "(*terms)"),
     # audits and verdicts
     Mutant("evaluation/audit.py", "math.log(1 - level - delta) -", "math.log(1 - level) -"),
     Mutant("evaluation/audit.py", "np.arange(v, r + 1)", "np.arange(v + 1, r + 1)"),
@@ -392,23 +421,24 @@ MUTANTS = [
 
 
 def copied(folder: Path) -> Path:
-    """Package and tests in a folder of their own, compiled.
+    """Package, studies and tests in a folder of their own, compiled.
 
     A compiled file is trusted by the hash of its source, so none is taken for one that changed.
     """
-    for name in ("unlearnlib", "tests"):
-        ignored = shutil.ignore_patterns("__pycache__", "benchmarks")
+    for name in ("unlearnlib", "notebooks/studies", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
     by_hash = py_compile.PycInvalidationMode.CHECKED_HASH
-    compileall.compile_dir(folder / "unlearnlib", quiet=1, invalidation_mode=by_hash)
+    for name in ("unlearnlib", "notebooks"):
+        compileall.compile_dir(folder / name, quiet=1, invalidation_mode=by_hash)
     return folder
 
 
 @contextmanager
 def with_error(folder: Path, mutant: Mutant) -> Iterator[None]:
     """The error is in the copy for as long as this lasts."""
-    path = folder / "unlearnlib" / mutant.source
+    path = mutant.path(folder)
     text = path.read_text(encoding="utf-8")
     path.write_text(mutant.applied(text), encoding="utf-8")
     try:
@@ -531,7 +561,7 @@ def main() -> int:
     if not mutants:
         sys.exit(f"No mutant is of {only}; there are {', '.join(TESTS)}.")
     for mutant in mutants:
-        mutant.applied((ROOT / "unlearnlib" / mutant.source).read_text(encoding="utf-8"))
+        mutant.applied(mutant.path(ROOT).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = copied(Path(name).resolve())
         prepare(folder)

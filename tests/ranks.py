@@ -1,4 +1,4 @@
-"""What test_distributed.py has several processes run, and how it starts them.
+"""What test_processes.py has several processes run, and how it starts them.
 
     python tests/ranks.py compute FOLDER 2 4        with 2 processes, then with 4
 
@@ -21,8 +21,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import unlearnlib as ul
 from unlearnlib.errors import InputError, RankLostError
-from unlearnlib.lab import store
-from unlearnlib.lab.distributed import Ranks, ranks
+from unlearnlib.lab import files, store
+from unlearnlib.lab.processes import Ranks, ranks
 from unlearnlib.spectrum import extreme_eigenvalues
 
 
@@ -132,7 +132,7 @@ def lose(folder, leave):
     together = ranks()
     F = make_mlp().objective(reduce=Mortal(together.rank, together.size))
     release = ul.unlearn(F, make_mlp().w, [3], C=20.0, lam=20.0, delta=1e-5, sigma=0.1, tol=1e-9)
-    store.save_tensors(folder / "released.safetensors", {"w": release.w})
+    files.save_tensors(folder / "released.safetensors", {"w": release.w})
 
 
 COMMANDS = {

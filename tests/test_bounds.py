@@ -213,6 +213,16 @@ def test_the_released_codes_defaults_would_need_millions_of_steps():
     assert bounds.lissa_steps(1000, 0.01, 0) == pytest.approx(2.6e6, rel=0.02)
 
 
+def test_the_measured_gradient_takes_the_place_of_its_worst_case():
+    terms = dict(C=2.0, M=1.0, lam=5.0, lam_min=-1.0, L=3.0, dim=100, rho=0.1, G=0.2)
+    worst = bounds.lissa_bound(**terms)
+    assert bounds.lissa_bound(**terms, gradient=bounds.gradient_bound(2.0, 3.0, 0.2)) == worst
+    newton = bounds.newton_bound(2.0, 1.0, 5.0, -1.0, 0.2)
+    assert bounds.lissa_bound(**terms, gradient=0.0) == newton
+    halfway = bounds.lissa_bound(**terms, gradient=bounds.gradient_bound(2.0, 3.0, 0.2) / 2)
+    assert halfway == pytest.approx((worst + newton) / 2)
+
+
 # ---- sequences, and what is refused -------------------------------------------------------------
 
 

@@ -1,16 +1,15 @@
 """One call gives a notebook its pair; what stands in is named, and training happens once."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from unlearnlib.errors import DataError
 from unlearnlib.evaluation.metrics import accuracy
-from unlearnlib.lab import data, experiments, profiles, store
-from unlearnlib.lab.experiments import Experiment, generator
+from unlearnlib.lab import data, experiments, profiles
+from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.seeds import generator
 
 
 @pytest.fixture(autouse=True)
@@ -47,29 +46,22 @@ def test_the_key_tells_apart_whatever_decides_the_training():
     assert not any(a == b for k, a in enumerate(keys) for b in keys[:k])
 
 
-DECIDE_NOTHING = {
-    "convolution.py",
-    "linearised.py",
-    "errors.py",
-    "progress.py",
-    "reduce.py",
-    "lab/distributed.py",
-    "lab/store.py",
-}
+RUNS = ("trained", "retrained", "elsewhere", "warm")
 
 
-def test_whatever_runs_while_training_is_part_of_the_key():
-    """Files that only refuse, show, share out or keep are left out."""
-    ran = set()
-    sys.setprofile(lambda frame, event, argument: ran.add(frame.f_code.co_filename))
-    try:
-        d = Experiment(replace(SMALL, epochs=1), 0)
-        d.train(d.F_r, d.F.initial())
-    finally:
-        sys.setprofile(None)
-    own = {Path(name).relative_to(store.PACKAGE) for name in ran if str(store.PACKAGE) in name}
-    named = {path.as_posix() for path in own} - DECIDE_NOTHING
-    assert len(named) >= 5 and not named - set(store.TRAINING_SOURCES)
+def test_another_recipe_of_training_is_another_key_and_is_trained_again(monkeypatch):
+    d = Experiment(replace(SMALL, epochs=1), 0)
+    before, trained = {name: d.key(name) for name in RUNS}, d.w
+    assert replace(d).identity["training"] == experiments.TRAINING
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "TRAINING", experiments.TRAINING + 1)
+        patch.setattr(Experiment, "train", lambda *a, **k: pytest.fail("trained again"))
+        again = replace(d)
+        assert all(again.key(name) != before[name] for name in RUNS)
+        with pytest.raises(pytest.fail.Exception, match="trained again"):
+            again.trained  # noqa: B018
+    monkeypatch.setattr(Experiment, "train", lambda *a, **k: pytest.fail("trained again"))
+    assert replace(d).w.equal(trained)
 
 
 def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypatch):

@@ -15,8 +15,10 @@ import pytest
 import unlearnlib as ul
 
 PACKAGE = Path(ul.__file__).parent
-FLOORS = {"lab": 2, "evaluation": 1}  # everything else in the package: 0
+NOTEBOOKS = PACKAGE.parent / "notebooks"  # the package tested is that of the repository
+FLOORS = {"studies": 3, "lab": 2, "evaluation": 1}  # everything else in the package: 0
 MODULES = sorted(PACKAGE.rglob("*.py"))
+STUDIES = sorted((NOTEBOOKS / "studies").rglob("*.py"))
 LIMIT = 2300
 
 
@@ -118,13 +120,14 @@ def test_attributes_are_documented(path):
 
 
 def floor(module):
-    """Of a dotted name inside the package, such as lab.data."""
+    """Of a dotted name inside the package, such as lab.data, or of a study."""
     return FLOORS.get(module.split(".")[0], 0)
 
 
 def imports(file):
-    """Dotted names inside the package that a file imports, at any depth of its code."""
-    package = ".".join(["unlearnlib", *file.relative_to(PACKAGE).parent.parts])
+    """What a file imports at any depth of its code: names inside the package, and studies."""
+    root = NOTEBOOKS if file.is_relative_to(NOTEBOOKS) else PACKAGE
+    package = ".".join([*["unlearnlib"] * (root == PACKAGE), *file.relative_to(root).parent.parts])
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -134,6 +137,7 @@ def imports(file):
             start = importlib.util.resolve_name(start, package) if node.level else start
             names = [start] + [f"{start}.{alias.name}" for alias in node.names]
         yield from (name[11:] for name in names if name.startswith("unlearnlib."))
+        yield from (name for name in names if name.split(".")[0] == "studies")
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -142,14 +146,34 @@ def test_a_module_imports_only_from_its_floor_and_below(file):
     assert not [name for name in imports(file) if floor(name) > own]
 
 
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: str(file.relative_to(NOTEBOOKS)))
+def test_a_study_imports_no_other_study(file):
+    """What two of them share is in the lab, so that each can be read, or left out, by itself."""
+    own = file.relative_to(NOTEBOOKS).parts[1].removesuffix(".py")
+    others = [name for name in imports(file) if name.startswith("studies.")]
+    assert not [name for name in others if name.split(".")[1] != own]
+
+
 def test_that_check_sees_through_relative_imports(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "bad.py").write_text("def f():\n    from ..lab import data\n")
     (tmp_path / "worse.py").write_text("from . import lab\nimport unlearnlib.lab.data\n")
-    assert floor("lab") > floor("evaluation") > floor("bounds")
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "upwards.py").write_text("import studies.nb04_utility\n")
+    assert floor("studies") > floor("lab") > floor("evaluation") > floor("bounds")
+    assert {floor(name) for name in imports(tmp_path / "lab" / "upwards.py")} == {3}
     assert set(imports(tmp_path / "evaluation" / "bad.py")) == {"lab", "lab.data"}
     assert {floor(name) for name in imports(tmp_path / "worse.py")} == {2}
+
+
+def test_that_check_sees_one_study_in_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "NOTEBOOKS", tmp_path)
+    study = tmp_path / "studies" / "nb11"
+    study.mkdir(parents=True)
+    (study / "rows.py").write_text("from . import figures\nfrom ..nb04 import dots\n")
+    own, other = "studies.nb11", "studies.nb04"
+    assert set(imports(study / "rows.py")) == {own, f"{own}.figures", other, f"{other}.dots"}
 
 
 # ---- the first floor stays small ----------------------------------------------------------------

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from unlearnlib.errors import ProfileError
-from unlearnlib.lab import profiles
+from unlearnlib.lab import notebooks, profiles
 
 EVERY = [
     pytest.param(pair, id=f"{name}-{pair.name}")
@@ -68,13 +68,18 @@ def test_one_in_sixty_is_forgotten_and_one_in_twenty_of_few():
             assert pair.forget == round((pair.train or everything[pair.dataset]) / share)
 
 
-def test_every_notebook_has_its_minutes_in_every_profile():
-    notebooks = (profiles.FOLDER.parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb")
-    named = sorted(path.stem for path in notebooks)
-    for name in profiles.names():
-        minutes = profiles.load(name).minutes
-        assert list(minutes) == named and min(minutes.values()) > 0
-    assert sum(profiles.load("quick").minutes.values()) <= 10
+def test_all_notebooks_together_have_their_minutes_in_every_profile():
+    minutes = {name: profiles.load(name).minutes for name in profiles.names()}
+    assert 0 < minutes["smoke"] < minutes["quick"] <= 10 < minutes["laptop"] < minutes["paper"]
+
+
+def test_every_notebook_names_its_minutes_and_together_they_are_ten_at_most():
+    planned = {
+        path.stem: notebooks.planned_minutes(notebooks.read_notebook(path, "restore it"))
+        for path in notebooks.all_in(notebooks.default_folder())
+    }
+    assert len(planned) == 13 and all(planned.values()), planned
+    assert round(sum(planned.values()), 6) <= 10
 
 
 def test_certificates_for_the_cnns_have_no_batch_statistics():

@@ -319,7 +319,7 @@ def test_curvature_is_that_of_the_objective_or_of_a_sample_of_it(problem, monkey
     whole = proved.curvature(problem.F)
     assert (whole.n, whole.dtype) == (60, torch.float32)
     assert torch.allclose(whole.hvp(w.float(), v.float()).double(), exact, rtol=1e-3, atol=1e-4)
-    monkeypatch.setattr(proved, "HESSIAN_SAMPLE", 25)
+    monkeypatch.setattr(proved, "CURVATURE_SAMPLE", 25)
     assert proved.curvature(problem.F).n == 25
     G = problem.gradient_for(1.0) / 7  # a G of its own: made with the sample, not found
     assert float(problem.F.gradient(problem.trained(G).w).norm()) <= G

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from unlearnlib import InputError
-from unlearnlib.lab import contenders, profiles
+from unlearnlib.lab import methods, profiles
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.requests import Asked, in_turn, look_alikes, random_samples, whole_class
+from unlearnlib.lab.requests import Asked, asked, in_turn, look_alikes, random_samples, whole_class
 from unlearnlib.lab.store import Stored
 
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=1)
@@ -64,21 +64,26 @@ def test_a_share_is_no_number_of_images_or_requests(d):
 
 def test_asked_is_the_same_experiment_with_another_forget_set(tmp_path, monkeypatch, d):
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path))
-    asked = Asked(SMALL, 0, wanted=(9, 2, 5))
-    assert asked.forget.tolist() == [2, 5, 9]
-    assert asked.identity == d.identity and asked.F_r.n == d.F.n - 3
+    other = Asked(SMALL, 0, wanted=(9, 2, 5))
+    assert other.forget.tolist() == [2, 5, 9]
+    assert other.identity == d.identity and other.F_r.n == d.F.n - 3
     own = Asked(SMALL, 0, wanted=tuple(d.forget.flip(0).tolist()))
     assert own.retrained.w.equal(d.retrained.w)
     assert len(list((tmp_path / "store" / "retrained").iterdir())) == 1
 
 
+def test_an_experiment_that_is_asked_keeps_its_pair_seed_and_held_out_images():
+    d = Experiment(SMALL, 4, tuning=True)
+    assert asked(d, torch.tensor([9, 2])) == Asked(SMALL, 4, tuning=True, wanted=(9, 2))
+
+
 def test_two_requests_of_one_size_are_answered_each_for_itself(monkeypatch):
     keys, kept = [], {"scores": {}, "seconds": 0.0}
-    made = Stored({"w": torch.zeros(1)}, kept, Path(), fresh=True)
-    monkeypatch.setattr(contenders, "load_or_make", lambda kind, key, *a, **b: (
+    made = Stored({"w": torch.zeros(1)}, kept, Path(), fresh=True, commit="")
+    monkeypatch.setattr(methods, "load_or_make", lambda kind, key, *a, **b: (
         keys.append(key), made)[1])  # fmt: skip
     for wanted in ((2, 5, 9), (2, 5, 8)):
-        contenders.contender(Asked(SMALL, 0, wanted=wanted), "certified (CG)", 1.0)
+        methods.contender(Asked(SMALL, 0, wanted=wanted), "certified (CG)", 1.0)
     assert keys[0] != keys[1]
 
 

@@ -2,8 +2,6 @@
 
 import json
 import math
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +12,8 @@ import pytest
 import torch
 
 from unlearnlib.errors import DataError, InputError
-from unlearnlib.lab import profiles, results
+from unlearnlib.lab import profiles, store
+from unlearnlib.lab.files import repository_root
 from unlearnlib.lab.results import Results, load
 
 SMOKE = ("00_start_here", "smoke")
@@ -149,44 +148,25 @@ def test_saved_is_strict_json_with_all_of_its_provenance(collected, figures):
     assert {"finished", "python", "git"} < origin.keys()
 
 
+def test_the_commits_that_made_the_stored_models_are_named(collected, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "_USED", set())
+    for kind, commit in (("trained", "def"), ("retrained", "abc")):
+        monkeypatch.setattr(store, "commit", lambda commit=commit: commit)
+        store.load_or_make(kind, {}, lambda: ({}, {}))
+    collected.save()
+    assert load(*SMOKE).provenance["models"] == ["abc", "def"]
+
+
 def test_no_path_of_this_machine_is_published(collected):
     text = collected.save().read_text()
-    for path in (Path.home(), results.repository_root(), Path(sys.executable).parent):
+    for path in (Path.home(), repository_root(), Path(sys.executable).parent):
         assert str(path) not in text
 
 
 def test_reading_what_was_not_run_says_how_to_run_it():
     with pytest.raises(DataError, match="make reproduce PROFILE=smoke NOTEBOOK=00_start_here"):
         load(*SMOKE)
-
-
-def test_outside_of_git_the_commit_is_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "repository_root", lambda: tmp_path)
-    assert results.git_state() == {"commit": "unknown", "dirty": "unknown"}
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert results.git_state() == {"commit": "unknown", "dirty": "unknown"}
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_dirty_means_that_package_or_notebooks_differ(tmp_path, monkeypatch):
-    def git(*arguments):
-        who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-        command = ["git", *who, "-C", str(tmp_path), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    monkeypatch.setattr(results, "repository_root", lambda: tmp_path)
-    for folder in ("unlearnlib", "notebooks", "figures"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "file").write_text("old")
-    git("init", "--quiet")
-    git("add", ".")
-    git("commit", "--quiet", "--no-verify", "-m", "first")
-    clean = {"commit": git("rev-parse", "HEAD"), "dirty": False}
-    assert results.git_state() == clean
-    (tmp_path / "figures" / "file").write_text("new")
-    assert results.git_state() == clean
-    (tmp_path / "unlearnlib" / "more").write_text("new")
-    assert results.git_state() == clean | {"dirty": True}
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unlearnlib import DivergenceError, Objective, squared_error
+from unlearnlib import DivergenceError, NegativeCurvatureError, Objective, squared_error
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import profiles, stationary
 from unlearnlib.lab.requests import Asked
@@ -76,14 +76,26 @@ def test_two_requests_of_one_size_are_retrained_each_without_its_own(model, monk
 
 
 def test_for_one_image_less_damping_covers_more_of_the_way(model):
-    rows = stationary.sizes(SMALL, (1e-3, 0.1, 10.0), seeds=(0,))
-    left = [row["error"] / row["nothing"] for row in rows if row["n_u"] == 1]
+    sets = model.forget_sets()
+    one = sets["1 at random"]
+    rows = [model.step_row(one, lam) for lam in (1e-3, 0.1, 10.0)]
+    left = [row["error"] / row["nothing"] for row in rows]
     assert left == sorted(left) and left[0] < 0.7 and 0.8 < left[2] < 1
-    assert {row["forget"] for row in rows} >= {"1 at random", "one class"}
+    assert rows[0]["nothing"] == distance(model.at(STATIONARY), model.retrained(one))
 
 
-def test_both_gradients_agree_where_nothing_is_left_over(model):
-    rows = stationary.leftovers(SMALL, lam=0.1, seeds=(0,))
-    last = {row["gradient"]: row for row in rows if row["level"] == STATIONARY}
-    assert last["retained"]["error"] == pytest.approx(last["forget"]["error"], rel=1e-3)
-    assert last["retained"]["whole"] <= STATIONARY < last["retained"]["signal"]
+def test_forget_sets_are_shares_of_the_images_and_one_class(model):
+    n, sets = model.F.n, model.forget_sets()
+    sizes = {len(forget) for name, forget in sets.items() if name != "one class"}
+    assert sizes == {max(1, n // share) for share in (1000, 100, 10)} and 1 in sizes
+    assert set(model.F.y[sets["one class"]].tolist()) == {3}
+    assert len(sets["one class"]) == int((model.F.y == 3).sum())
+
+
+def test_a_damping_too_small_is_refused_not_fatal(model, monkeypatch):
+    def refuse(*arguments, **named):
+        raise NegativeCurvatureError("lam is too small")
+
+    monkeypatch.setattr(stationary, "newton_update", refuse)
+    row = model.step_row(model.d.forget, 0.0)
+    assert row["refused"] and "error" not in row and row["nothing"] > 0

@@ -1,5 +1,6 @@
 """What is stored comes back exactly, or is seen to be damaged, or is made again."""
 
+import json
 import math
 import os
 import threading
@@ -9,28 +10,16 @@ import pytest
 import torch
 
 from unlearnlib.errors import DataError, InputError
-from unlearnlib.lab import contenders, store
-from unlearnlib.lab.store import (
-    CorruptFile,
-    load_or_make,
-    load_tensors,
-    read_json,
-    save_tensors,
-    write_whole,
-)
+from unlearnlib.lab import store
+from unlearnlib.lab.files import load_tensors
+from unlearnlib.lab.store import commits_used, is_stored, load_or_make
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """An empty cache, and training sources of our own that a test may change."""
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "training.py").write_text("lr = 1\n")
-    monkeypatch.setattr(store, "PACKAGE", tmp_path / "package")
-    monkeypatch.setattr(store, "TRAINING_SOURCES", ("training.py",))
+    """An empty cache."""
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "cache"))
-    store._sources.cache_clear()
-    yield tmp_path / "cache"
-    store._sources.cache_clear()
+    return tmp_path / "cache"
 
 
 def vector():
@@ -47,65 +36,6 @@ def assert_same(found, wanted):
         assert found[name].dtype == tensor.dtype
         assert found[name].shape == tensor.shape
         assert torch.equal(found[name], tensor)
-
-
-def test_tensors_come_back_as_they_were(tmp_path):
-    w = torch.randn(6)
-    tensors = {
-        "view": w[:4],
-        "overlapping view": w[2:],
-        "transposed": w.reshape(2, 3).T,
-        "scalar": torch.tensor(3),
-        "empty": torch.zeros(0, 3),
-        "double": torch.tensor([0.1], dtype=torch.float64),
-        "half": torch.ones(2, dtype=torch.bfloat16),
-        "truth": torch.tensor([True, False]),
-        "special": torch.tensor([-0.0, math.inf]),
-    }
-    save_tensors(tmp_path / "new" / "folder" / "x.safetensors", tensors, {"title": "naïve"})
-    found, metadata = load_tensors(tmp_path / "new" / "folder" / "x.safetensors")
-    assert_same(found, tensors)
-    assert metadata == {"title": "naïve"}
-
-
-def test_each_flipped_bit_and_each_cut_is_seen(tmp_path):
-    path = tmp_path / "x.safetensors"
-    save_tensors(path, {"w": torch.arange(4.0), "n": torch.tensor(3)}, {"title": "a run"})
-    whole = path.read_bytes()
-    for position in range(len(whole)):
-        flipped = bytearray(whole)
-        flipped[position] ^= 1
-        for damaged in (flipped, whole[:position]):
-            path.write_bytes(damaged)
-            with pytest.raises(CorruptFile, match="x.safetensors"):
-                load_tensors(path)
-    path.write_bytes(whole + b"\0")
-    with pytest.raises(CorruptFile):
-        load_tensors(path)
-
-
-def test_a_file_without_our_digest_is_refused(tmp_path):
-    from safetensors.torch import save_file
-
-    save_file({"w": torch.ones(2)}, tmp_path / "x.safetensors")
-    with pytest.raises(CorruptFile, match="no sha256"):
-        load_tensors(tmp_path / "x.safetensors")
-    with pytest.raises(InputError, match="sha256"):
-        save_tensors(tmp_path / "y.safetensors", {}, {"sha256": "mine"})
-
-
-@pytest.mark.parametrize("text", [b"", b'{"a": 1', b"\xff", b"[]"])
-def test_json_that_is_broken_is_refused_with_its_name_and_the_remedy(tmp_path, text):
-    (tmp_path / "x.json").write_bytes(text)
-    with pytest.raises(DataError, match=r"x\.json .*; run it again\.$"):
-        read_json(tmp_path / "x.json", "run it again")
-    (tmp_path / "x.json").write_text('{"a": 1}')
-    assert read_json(tmp_path / "x.json", "") == {"a": 1}
-
-
-def test_a_missing_file_is_not_a_corrupt_one(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        load_tensors(tmp_path / "x.safetensors")
 
 
 def test_what_is_made_once_is_read_from_then_on():
@@ -140,34 +70,53 @@ def test_any_difference_in_the_key_is_another_result(other):
     assert load_or_make("trained", other, vector).path != first.path
 
 
-def test_kind_source_and_torch_version_are_part_of_the_name(monkeypatch):
+def test_kind_recipe_and_torch_version_are_part_of_the_name(monkeypatch):
     paths = {load_or_make("trained", {}, vector).path, load_or_make("retrained", {}, vector).path}
-    (store.PACKAGE / "training.py").write_text("lr = 2\n")
-    store._sources.cache_clear()
-    paths.add(load_or_make("trained", {}, vector).path)
+    paths.add(load_or_make("trained", {}, vector, recipe=2).path)
     monkeypatch.setattr(torch, "__version__", "0.0")
     paths.add(load_or_make("trained", {}, vector).path)
     assert len(paths) == 4
 
 
-def test_further_sources_are_part_of_the_name_of_what_names_them():
-    def paths():
-        store._sources.cache_clear()
-        some = load_or_make("trained", {}, vector), load_or_make("made", {}, vector, ("more.py",))
-        return [kept.path for kept in some]
-
-    (store.PACKAGE / "more.py").write_text("a = 1\n")
-    before = paths()
-    (store.PACKAGE / "more.py").write_text("a = 2\n")
-    after = paths()
-    assert before[0] == after[0] and before[1] != after[1]
+def test_another_recipe_makes_it_again_and_the_same_one_finds_it():
+    """What the raised number made stands beside the old file, which the old number still finds."""
+    old = load_or_make("trained", {"lr": 0.1}, vector)
+    new = load_or_make("trained", {"lr": 0.1}, lambda: ({}, {"accuracy": 0.7}), recipe=2)
+    assert old.fresh and new.fresh and new.path != old.path
+    for recipe, kept in ((1, old), (2, new)):
+        found = load_or_make("trained", {"lr": 0.1}, never, recipe=recipe)
+        assert (found.path, found.info, found.fresh) == (kept.path, kept.info, False)
 
 
-def test_the_sources_exist(monkeypatch):
-    monkeypatch.undo()
-    named = store.TRAINING_SOURCES + contenders.SOURCES
-    missing = [s for s in named if not (store.PACKAGE / s).is_file()]
-    assert len(set(named)) == len(named) and missing == []
+def test_is_stored_knows_kind_key_and_recipe(cache):
+    assert not is_stored("trained", {"lr": 0.1}, recipe=2)
+    path = load_or_make("trained", {"lr": 0.1}, vector, recipe=2).path
+    assert is_stored("trained", {"lr": 0.1}, recipe=2)
+    assert not is_stored("trained", {"lr": 0.1}) and not is_stored("retrained", {"lr": 0.1}, 2)
+    assert not is_stored("trained", {"lr": 0.2}, recipe=2)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=path.name):
+        assert not is_stored("trained", {"lr": 0.1}, recipe=2)
+
+
+def test_the_commit_that_made_it_is_kept_and_is_no_part_of_the_name(monkeypatch):
+    monkeypatch.setattr(store, "_USED", set())
+    monkeypatch.setattr(store, "commit", lambda: "abc")
+    made = load_or_make("trained", {}, vector)
+    monkeypatch.setattr(store, "commit", lambda: "def with changes")
+    read = load_or_make("trained", {}, never)
+    assert (made.commit, read.commit) == ("abc", "abc") and not read.fresh
+    assert commits_used() == ["abc"]
+    assert load_or_make("retrained", {}, vector).commit == "def with changes"
+    assert commits_used() == ["abc", "def with changes"]
+    assert load_tensors(made.path)[1]["commit"] == "abc"
+
+
+def test_the_file_says_what_its_name_is_the_hash_of():
+    kept = load_or_make("trained", {"lr": 0.1, "seeds": (1, 2)}, vector, recipe=3)
+    identity = json.loads(load_tensors(kept.path)[1]["identity"])
+    key = {"lr": 0.1, "seeds": [1, 2]}
+    assert identity == {"key": key, "torch": torch.__version__, "recipe": 3}
 
 
 @pytest.mark.parametrize(
@@ -222,20 +171,6 @@ def test_an_interrupted_make_leaves_nothing(cache):
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "folder" / "x.json"
-    write_whole(path, "old")
-
-    def interrupted(source, target):
-        assert Path(source).read_text() == "new" and path.read_text() == "old"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, "new")
-    assert path.read_text() == "old" and os.listdir(path.parent) == ["x.json"]
-
-
 def test_two_that_make_the_same_at_once_both_get_it(cache):
     together = threading.Barrier(2, timeout=30)
     results = []
@@ -256,14 +191,3 @@ def test_two_that_make_the_same_at_once_both_get_it(cache):
     for result in results:
         assert_same(result.tensors, vector()[0])
     assert [path.name for path in (cache / "store" / "trained").iterdir()] == [results[0].path.name]
-
-
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    root = store.repository_root()
-    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "elsewhere"))
-    assert store.cache_root() == tmp_path / "elsewhere"
-    monkeypatch.setenv("UNLEARNLIB_CACHE", "")
-    assert store.cache_root() == root / ".cache"
-    monkeypatch.setenv("UNLEARNLIB_CACHE", ".cache/test")
-    monkeypatch.chdir(tmp_path / "package")
-    assert store.cache_root() == root / ".cache/test"

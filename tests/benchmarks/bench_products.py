@@ -9,8 +9,8 @@ import torch
 from conftest import PAIRS
 from torch import nn
 
-from unlearnlib.lab.benchmarks import BATCH
-from unlearnlib.lab.scale import flop_of_gradient
+from studies.benchmarks.rows import BATCH
+from studies.benchmarks.scale import flop_of_gradient
 
 NAMES = {"mlp_mnist": "MLP", "allcnn_cifar10": "AllCNN", "resnet18_svhn": "ResNet-18"}
 ROUNDS = 15

@@ -13,7 +13,6 @@ from released import Pictures, released_inverse
 from torch import nn
 
 import unlearnlib as ul
-from unlearnlib.lab.contenders import as_trained
 from unlearnlib.lab.experiments import Experiment
 
 STEPS = "LiSSA, 10 chains of 1,000 steps on batches of 10 (MLP)"
@@ -149,7 +148,7 @@ def allcnn(system):
     """The paper's AllCNN at the profile's width, trained: with GroupNorm curvlinops cannot run."""
     pair = replace(system("allcnn_cifar10").d.pair, norm="batch", epochs=3)
     d = Experiment(pair, pair.seeds[0])
-    F = some(as_trained(d), 512)
+    F = some(d.F_trained, 512)
     return F, d.w, F.gradient(d.w), pair.lam
 
 

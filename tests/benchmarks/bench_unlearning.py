@@ -12,8 +12,9 @@ import torch
 from conftest import PAIRS, residual
 
 import unlearnlib as ul
-from unlearnlib.lab.contenders import as_trained, hessian_sample
-from unlearnlib.lab.timing import epoch_seconds, epochs_needed
+from studies.nb06_efficiency import epochs_needed
+from unlearnlib.lab.clock import epoch_seconds
+from unlearnlib.lab.methods import hessian_sample
 
 STEPS = 16
 TOL = 5e-2  # of the sample's system; on all images the sample is off by more than that
@@ -40,7 +41,7 @@ def test_retraining(request_, row):
 
 def test_what_is_prepared(request_, row):
     task, s = request_
-    F = as_trained(s.d)
+    F = s.d.F_trained
     row(
         task,
         "(prepared once: grad F)",
@@ -52,7 +53,7 @@ def test_what_is_prepared(request_, row):
 
 def test_the_answer(request_, row):
     task, s = request_
-    F, d = as_trained(s.d), s.d
+    F, d = s.d.F_trained, s.d
     whole, sample = F.gradient(s.w), hessian_sample(d)
     name = f"conjugate gradient on {sample.n} of {s.F.n} images, at most {STEPS} steps"
 
@@ -66,6 +67,6 @@ def test_the_answer(request_, row):
 
 def test_it_is_the_step_of_the_whole_gradient(system):
     s = system("mlp_mnist")
-    F = as_trained(s.d)
+    F = s.d.F_trained
     b = ul.newton.retained_gradient(F, s.w, s.d.forget, F.gradient(s.w))
     assert torch.allclose(b, s.b, atol=1e-5)

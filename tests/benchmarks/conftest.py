@@ -13,9 +13,9 @@ import torch
 
 import unlearnlib as ul
 from unlearnlib.lab import profiles
-from unlearnlib.lab.contenders import as_trained
-from unlearnlib.lab.experiments import Experiment, generator
-from unlearnlib.lab.timing import seconds_of
+from unlearnlib.lab.clock import seconds_of
+from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.seeds import generator
 
 PROFILE = os.environ.get("UNLEARNLIB_PROFILE", "laptop")
 PAIRS = ("mlp_mnist", "allcnn_cifar10", "resnet18_svhn")
@@ -34,7 +34,7 @@ def system(profile):
     def of(pair):
         if pair not in made:
             d = Experiment(profile.pairs[pair], profile.pairs[pair].seeds[0])
-            F = as_trained(d).without(d.forget)
+            F = d.F_trained.without(d.forget)
             made[pair] = SimpleNamespace(
                 d=d, F=F, w=d.w, b=F.gradient(d.w), lam=d.pair.lam, threads=torch.get_num_threads()
             )

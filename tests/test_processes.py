@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from unlearnlib.errors import InputError, RankLostError
-from unlearnlib.lab import distributed, experiments, heartbeat, reproduce, store
-from unlearnlib.lab.distributed import Ranks, first, ranks
+from unlearnlib.lab import files, heartbeat, processes, reproduce
+from unlearnlib.lab.processes import Ranks, first, ranks, use_threads
 from unlearnlib.reduce import ALONE
 
 PROGRAM = Path(__file__).with_name("ranks.py")
@@ -151,14 +151,14 @@ def test_processes_divide_the_cores(under_torchrun, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     for size in (1, 2, 4, 8):
         under_torchrun(0, of=size)
-        experiments.use_threads("allcnn")
+        use_threads("allcnn")
     assert asked == [2, 2, 1, 1]
 
 
 def test_only_the_first_writes_and_speaks(under_torchrun, tmp_path, capsys):
     for rank in (1, 0):
         under_torchrun(rank, of=2)
-        store.write_whole(tmp_path / f"{rank}", "text")
+        files.write_whole(tmp_path / f"{rank}", "text")
         heartbeat.say(f"rank {rank}")
     heartbeat.say("an error", everyone=True)
     assert os.listdir(tmp_path) == ["0"] and capsys.readouterr().err == "rank 0\nan error\n"
@@ -171,7 +171,7 @@ def test_the_others_run_each_notebook_too_and_keep_nothing(
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("UNLEARNLIB_PROGRESS", "0")
-    monkeypatch.setenv(distributed.MEETING_VARIABLE, "")
+    monkeypatch.setenv(processes.MEETING_VARIABLE, "")
     monkeypatch.delenv("UNLEARNLIB_PROFILE", raising=False)
     cell = nbformat.v4.new_code_cell('profile = "quick"', metadata={"tags": ["parameters"]})
     for name in ("00_first", "01_second"):
@@ -180,7 +180,7 @@ def test_the_others_run_each_notebook_too_and_keep_nothing(
     met = []
 
     def execute(notebook, output, **_):
-        met.append((notebook.stem, output, os.environ[distributed.MEETING_VARIABLE]))
+        met.append((notebook.stem, output, os.environ[processes.MEETING_VARIABLE]))
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
     under_torchrun(1, of=2)

@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 
 from unlearnlib.errors import DivergenceError, InputError
+from unlearnlib.lab import parallel as module
 from unlearnlib.lab import profiles
-from unlearnlib.lab import together as module
-from unlearnlib.lab.experiments import Experiment, use_threads
+from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.files import cache_root
+from unlearnlib.lab.parallel import Training, together, train_together
+from unlearnlib.lab.processes import use_threads
 from unlearnlib.lab.requests import Asked
-from unlearnlib.lab.store import cache_root, load_or_make
-from unlearnlib.lab.together import Training, is_stored, together, train_together
+from unlearnlib.lab.store import is_stored, load_or_make
 
 SMALL = replace(profiles.load("smoke").mlp_mnist, train=0, test=0, forget=4, epochs=2, width=0.1)
 

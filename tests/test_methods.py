@@ -1,4 +1,4 @@
-"""The contenders: one rule for all, kept once, and the same each time."""
+"""The methods compared: one rule for all, kept once, and the same each time."""
 
 from dataclasses import replace
 
@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from unlearnlib import NegativeCurvatureError, batchnorm
-from unlearnlib.lab import contenders, profiles
-from unlearnlib.lab.contenders import METHODS, REFERENCES, Method, contender, field, settled, tune
+from unlearnlib.lab import methods, profiles
 from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.methods import METHODS, REFERENCES, Method, contender, field, settled, tune
 from unlearnlib.lab.requests import Asked
+from unlearnlib.lab.settings import BATCH, CHAINS, SIGMA, TUNING_SEED
 from unlearnlib.linearised import Linearised
 from unlearnlib.projected_sgd import Run, _Single
 
@@ -64,7 +65,7 @@ def test_the_best_setting_is_kept_and_a_tie_goes_to_the_mildest(monkeypatch):
     assert tuned.setting == 2.0
     scored = [trial["ToW"] for trial in tuned.trials]
     assert scored[0] < scored[1] == scored[2] <= 1
-    assert {(seed, tuning) for seed, tuning, _ in ran} == {(contenders.TUNING_SEED, True)}
+    assert {(seed, tuning) for seed, tuning, _ in ran} == {(TUNING_SEED, True)}
 
 
 def test_a_setting_that_is_refused_is_no_winner_and_is_refused_again(monkeypatch):
@@ -78,7 +79,7 @@ def test_a_setting_that_is_refused_is_no_winner_and_is_refused_again(monkeypatch
         assert tuned.trials[0] == {"setting": 1.0, "refused": "lam is too small"}
     assert len(ran) == 2
     with pytest.raises(NegativeCurvatureError, match="too small"):
-        contender(Experiment(SMALL, contenders.TUNING_SEED, tuning=True), "fake", 1.0)
+        contender(Experiment(SMALL, TUNING_SEED, tuning=True), "fake", 1.0)
 
 
 def test_a_method_that_refuses_everything_says_what_to_do(monkeypatch):
@@ -129,28 +130,28 @@ def test_no_method_spends_more_than_its_allowance(name, pair, monkeypatch):
     vars(d)["trained"] = Run(d.F.initial(), {}, [], None, 0.0)  # as good as trained, for counting
     spent = Counter(monkeypatch)
     method.run(d, method.settings(d.pair)[0])
-    assert spent.total <= contenders.allowance(d) == d.pair.epochs * d.F_r.n // 10
+    assert spent.total <= methods.allowance(d) == d.pair.epochs * d.F_r.n // 10
 
 
 @pytest.mark.parametrize("name", ["smoke", "quick"])
 def test_lissa_keeps_to_its_allowance(name):
     d = Experiment(profiles.load(name).mlp_mnist, 0)
-    solved = contenders.solve_by_lissa(d, d.F_r, d.w, d.F_r.gradient(d.w), lam=d.pair.lam)
-    assert solved.steps * contenders.CHAINS * contenders.BATCH <= contenders.allowance(d)
+    solved = methods.solve_by_lissa(d, d.F_r, d.w, d.F_r.gradient(d.w), lam=d.pair.lam)
+    assert solved.steps * CHAINS * BATCH <= methods.allowance(d)
 
 
 def test_the_hessian_sample_holds_retained_images_alone():
     d = Experiment(SMALL, 0)
-    assert not set(contenders.hessian_sample(d).rows.tolist()) & set(d.forget.tolist())
+    assert not set(methods.hessian_sample(d).rows.tolist()) & set(d.forget.tolist())
 
 
 def test_batch_statistics_are_those_of_training_then_those_of_the_retained_images():
     pair = replace(profiles.load("smoke").allcnn_cifar10, norm="batch", epochs=1)
     d = Experiment(pair, 0)
     trained = d.trained.buffers
-    used = contenders.as_trained(d).buffers
+    used = d.F_trained.buffers
     assert all(torch.equal(used[name], trained[name]) for name in trained)
-    published = contenders.as_published(d, d.w)(d.F_test).buffers
+    published = d.published(d.w)(d.F_test).buffers
     wanted = batchnorm.recomputed_buffers(d.F_r, d.w)
     assert all(torch.equal(published[name], wanted[name]) for name in wanted)
     assert set(contender(d, "certified (CG)", 2000.0).scores) == {"forgotten", "retained", "test"}
@@ -161,6 +162,6 @@ def test_what_is_published_has_the_released_noise():
     d = Experiment(SMALL, 0)
     lam = 100 * SMALL.lam
     by_cg, by_lissa = (contender(d, f"certified ({name})", lam).w for name in ("CG", "LiSSA"))
-    noise = contenders.SIGMA * len(d.w) ** 0.5
+    noise = SIGMA * len(d.w) ** 0.5
     assert float((by_cg - d.w).norm()) == pytest.approx(noise, rel=0.05)
     assert float((by_cg - by_lissa).norm()) < noise / 10

@@ -1,11 +1,15 @@
 """The arithmetic of notebook 06; the clock itself is not tested."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnlib.lab.timing import Cost, dense_seconds, line, plateau, seconds_of
+from studies import nb06_efficiency as study
+from studies.nb06_efficiency import Cost, dense_seconds, line, plateau
+from unlearnlib.lab.settings import TUNING_SEED
 
 PAPER = dict(epochs=50, steps=1000, chains=10, batch_size=10)
 
@@ -14,6 +18,19 @@ def test_retraining_is_done_within_half_a_point_of_its_best():
     assert plateau([0.5, 0.8, 0.896, 0.9, 0.9]) == 3
     assert plateau([0.5, 0.8, 0.894, 0.9, 0.85]) == 4
     assert plateau([0.9]) == 1
+
+
+def test_the_epochs_needed_are_read_off_held_out_images(monkeypatch):
+    asked, reached = [], [0.5, 0.8, 0.897, 0.9]
+
+    def stood_in(pair, seed, tuning=False):
+        asked.append((pair, seed, tuning))
+        history = [{"validation": accuracy} for accuracy in reached]
+        return SimpleNamespace(retrained=SimpleNamespace(history=history))
+
+    monkeypatch.setattr(study, "Experiment", stood_in)
+    assert study.epochs_needed("a pair") == (3, reached)
+    assert asked == [("a pair", TUNING_SEED, True)]
 
 
 def test_the_speed_up_by_hand():
@@ -29,12 +46,6 @@ def test_the_speed_up_grows_with_n_towards_its_limit(gradient, product, whole):
     found = [cost.speed_up(n, **PAPER) for n in (1e2, 1e4, 1e6, 1e15)]
     assert found == sorted(found)
     assert found[-1] == pytest.approx(50 * gradient / whole, rel=1e-3)
-
-
-def test_the_median_of_the_clock_ignores_one_slow_run(monkeypatch):
-    clock = iter([0, 1, 10, 110, 200, 202])
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    assert seconds_of(lambda: None, times=3) == 2
 
 
 def test_a_line_is_fitted():

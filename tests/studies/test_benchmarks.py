@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from unlearnlib.lab import benchmarks, profiles, publish, results, scale
-from unlearnlib.lab.figures import speed
-from unlearnlib.lab.store import repository_root
+from studies import benchmarks
+from studies.benchmarks import figures, rows, scale
+from unlearnlib.lab import documents, profiles, publish, results
+from unlearnlib.lab.files import repository_root
 
 
 def timing(task, contender, median, rounds=3, **facts):
@@ -20,8 +21,8 @@ TIMINGS = [
     timing("solve", "released", 30.0, rounds=1, against=True, residual=0.5, note="capped"),
     timing("retrain", "retraining", 4.0, rounds=1, against=True, seconds=100.0),
     timing("retrain", "ours", 5.0),
-    timing(benchmarks.RESNET, "gradient", 0.5, against=True, flop=1e9),
-    timing(benchmarks.RESNET, "Hessian, fresh", 1.5, beside=0.6),
+    timing(rows.RESNET, "gradient", 0.5, against=True, flop=1e9),
+    timing(rows.RESNET, "Hessian, fresh", 1.5, beside=0.6),
 ]
 
 
@@ -30,8 +31,8 @@ def saved(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("UNLEARNLIB_PROFILE", "smoke")
     (tmp_path / "timings.json").write_text(json.dumps({"benchmarks": TIMINGS}))
-    benchmarks.main(str(tmp_path / "timings.json"))
-    return results.load(benchmarks.NAME, "smoke")
+    rows.main(str(tmp_path / "timings.json"))
+    return results.load(rows.NAME, "smoke")
 
 
 def test_a_ratio_is_that_to_the_reference_of_its_task(saved):
@@ -44,7 +45,7 @@ def test_a_ratio_is_that_to_the_reference_of_its_task(saved):
 
 
 def test_the_table_says_what_was_reached(saved):
-    lines = benchmarks.table(saved).splitlines()[4:]
+    lines = rows.table(saved).splitlines()[4:]
     assert lines[0] == "| solve | ours | 15 (12.5 to 16.7) | 0.0667 | residual 0.01 |"
     assert lines[1] == "|  | released | reference | 1 | residual 0.5; capped |"
     assert lines[2] == "| memory | MLP | - | - | 1.5 times; 512 samples |"
@@ -52,7 +53,7 @@ def test_the_table_says_what_was_reached(saved):
 
 
 def test_the_figure_has_a_bar_for_each_ratio(saved):
-    (ax,) = speed.speed(saved).axes
+    (ax,) = figures.speed(saved).axes
     assert len(ax.patches) == 6
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(
         saved.table("timings").dropna(subset=["times faster"]).contender
@@ -60,8 +61,8 @@ def test_the_figure_has_a_bar_for_each_ratio(saved):
 
 
 def test_the_estimate_follows_from_what_was_measured(saved):
-    rows = saved.table("scale").set_index("processes")
-    one, eight = rows.loc[1], rows.loc[8]
+    estimates = saved.table("scale").set_index("processes")
+    one, eight = estimates.loc[1], estimates.loc[8]
     assert one["flop a second"] == 1e9 * 128 / 0.5 and one["gradients a product"] == 2.5
     size = scale.imagenet()
     assert size.parameters == 25_557_032
@@ -73,20 +74,21 @@ def test_the_estimate_follows_from_what_was_measured(saved):
     assert one["gigabytes a process"] == eight["gigabytes a process"] > 8 * 4 * 25_557_032 / 1e9
 
 
-def test_the_readme_shows_the_committed_timings(monkeypatch):
+def test_the_page_of_figures_shows_the_committed_timings(monkeypatch):
     monkeypatch.setenv("UNLEARNLIB_FIGURES", "figures")
-    committed = results.load(benchmarks.NAME, publish.PROFILE)
-    readme = (repository_root() / "README.md").read_text()
-    assert publish.between(readme, "bench", benchmarks.table(committed)) == readme
-    assert publish.between(readme, "scale", benchmarks.scale_table(committed)) == readme
+    committed = results.load(rows.NAME, documents.PROFILE)
+    page = (repository_root() / documents.FIGURES).read_text()
+    assert list(benchmarks.TABLES) == ["bench", "scale"]
+    for name, table in benchmarks.TABLES.items():
+        assert publish.between(page, name, table(committed)) == page
     made = committed.provenance
-    assert made["profile"]["name"] == publish.PROFILE and made["git"]["dirty"] is False
-    assert profiles.load(publish.PROFILE).name == committed.profile
+    assert made["profile"]["name"] == documents.PROFILE and made["git"]["dirty"] is False
+    assert profiles.load(documents.PROFILE).name == committed.profile
 
 
 def test_every_timing_of_a_solver_carries_its_residual(monkeypatch):
     monkeypatch.setenv("UNLEARNLIB_FIGURES", "figures")
-    timed = results.load(benchmarks.NAME, publish.PROFILE).table("timings")
+    timed = results.load(rows.NAME, documents.PROFILE).table("timings")
     solving = timed[timed.task.str.contains("residual 1e-2|LiSSA, 10 chains")]
     exact = solving.contender == "dense solve"
     assert len(solving) >= 8 and exact.sum() == 1

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 import unlearnlib as ul
+from studies.nb03_certificate_and_noise import exhaustion
 from unlearnlib.evaluation.metrics import distance
-from unlearnlib.lab import data, exhaustion
+from unlearnlib.lab import data
 
 METHODS = ["doing nothing", "one Newton step", "Theorem 3.4", "refined", "Sekhari et al.",
            "descent-to-delete"]  # fmt: skip
