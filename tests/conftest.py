@@ -125,8 +125,11 @@ def make_conv(n=20):
 
 
 PROBLEMS = {
-    "softmax": make_softmax, "quadratic": make_quadratic, "mlp": make_mlp, "conv": make_conv
-}  # fmt: skip
+    "softmax": make_softmax,
+    "quadratic": make_quadratic,
+    "mlp": make_mlp,
+    "conv": make_conv,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -153,9 +153,16 @@ def run(command, folder):
 def launch(command, folder, size):
     """As `torchrun --standalone --nproc-per-node SIZE`, but forked."""
     config = LaunchConfig(
-        1, 1, size, run_id=f"{command}{size}", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-        start_method="fork", max_restarts=0, monitor_interval=0.5,
-    )  # fmt: skip
+        1,
+        1,
+        size,
+        run_id=f"{command}{size}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        start_method="fork",
+        max_restarts=0,
+        monitor_interval=0.5,
+    )
     importlib.import_module("torch._dynamo")  # autograd's first use does so: once, before the fork
     elastic_launch(config, run)(command, folder)
 

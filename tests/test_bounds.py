@@ -17,9 +17,15 @@ DIM, RHO = 26_506, 0.1  # the paper's MLP; the failure probability that R2D uses
 
 @pytest.mark.parametrize(
     ("C", "M", "lam", "lam_min", "expected"),
-    [(20, 1, 1000, 0, 40.8), (20, 1, 200, 0, 44), (10, 1, 200, 0, 21), (21, 1, 2000, 0, 42.4),
-     (20, 1, 0.01, 0, 80_040), (20, 136, 200, -0.063, 584.2)],
-)  # fmt: skip
+    [
+        (20, 1, 1000, 0, 40.8),
+        (20, 1, 200, 0, 44),
+        (10, 1, 200, 0, 21),
+        (21, 1, 2000, 0, 42.4),
+        (20, 1, 0.01, 0, 80_040),
+        (20, 136, 200, -0.063, 584.2),
+    ],
+)
 def test_newton_bound_in_the_papers_settings(C, M, lam, lam_min, expected):
     assert bounds.newton_bound(C, M, lam, lam_min) == pytest.approx(expected, rel=1e-3)
 
@@ -45,9 +51,14 @@ def test_large_damping_only_brings_theorem_34_back_to_2C(lam_min):
 
 
 @given(
-    C=positive, M=st.floats(0, 10), lam=st.floats(0, 1e4), L=positive, part=st.floats(-1, 1),
-    dim=st.integers(2, 10**7), rho=st.floats(1e-9, 0.999),
-)  # fmt: skip
+    C=positive,
+    M=st.floats(0, 10),
+    lam=st.floats(0, 1e4),
+    L=positive,
+    part=st.floats(-1, 1),
+    dim=st.integers(2, 10**7),
+    rho=st.floats(1e-9, 0.999),
+)
 def test_theorem_36_never_beats_doing_nothing(C, M, lam, L, part, dim, rho):
     lam_min = part * L  # never above L, and 16 sqrt(ln(dim/rho)) > 13 multiplies L
     if lam + lam_min > 1e-6:
@@ -55,9 +66,14 @@ def test_theorem_36_never_beats_doing_nothing(C, M, lam, L, part, dim, rho):
 
 
 @given(
-    C=positive, M=positive, lam=positive, lam_min=st.floats(0, 10), L=positive,
-    G=st.floats(0, 100), rho=st.floats(1e-6, 0.99),
-)  # fmt: skip
+    C=positive,
+    M=positive,
+    lam=positive,
+    lam_min=st.floats(0, 10),
+    L=positive,
+    G=st.floats(0, 100),
+    rho=st.floats(1e-6, 0.99),
+)
 def test_lissa_bound_is_proposition_41(C, M, lam, lam_min, L, G, rho):
     first = (2 * C * (M * C + lam) + G) / (lam + lam_min)
     second = 16 * math.sqrt(math.log(DIM / rho)) / (lam + lam_min) + 1 / 16

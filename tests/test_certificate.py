@@ -11,8 +11,12 @@ import pytest
 from unlearnlib import Certificate, Constants, InputError, assumed, card, chosen, measured, proved
 from unlearnlib.certificate import Sensitivity, calibrate, sensitivity
 
-KNOWN = dict(M=proved(0.1, "smooth"), L=proved(3, "smooth"), lam_min=proved(2, "decay"),
-             G=chosen(0.01, "stops there"))  # fmt: skip
+KNOWN = dict(
+    M=proved(0.1, "smooth"),
+    L=proved(3, "smooth"),
+    lam_min=proved(2, "decay"),
+    G=chosen(0.01, "stops there"),
+)
 KNOWN_CONSTANTS = Constants(**KNOWN)
 TERMS = dict(C=0.5, lam=1.0, tol=0.02)
 
@@ -157,9 +161,12 @@ def test_what_depends_on_the_forget_set_stays_private():
     c = certificate(doing_nothing=0.01, reasons=("the residual was missed",))
     assert not c.useful and strict(c.public_json())["below 2C"]
     assert strict(c.private_json()) == {
-        "useful": False, "doing nothing": 0.01, "reasons": ["the residual was missed"],
-        "measured constants": {}, "measurements": {},
-    }  # fmt: skip
+        "useful": False,
+        "doing nothing": 0.01,
+        "reasons": ["the residual was missed"],
+        "measured constants": {},
+        "measurements": {},
+    }
 
 
 def test_a_certificate_cannot_be_edited():
@@ -172,8 +179,10 @@ def test_a_certificate_cannot_be_edited():
 NASTY = "<script>alert('R & D')</script>"
 FULL = certificate(
     Constants(**KNOWN | dict(M=assumed(0.1, NASTY)), sample_gradient=proved(0.77, "clipped")),
-    holds="void", reasons=(f"refuted {NASTY}",), measurements={"samples forgotten": 17},
-)  # fmt: skip
+    holds="void",
+    reasons=(f"refuted {NASTY}",),
+    measurements={"samples forgotten": 17},
+)
 ROWS = [("epsilon", "1"), ("delta", "1e-5"), ("Delta", "0.373"), ("C", "0.5"), ("lam", "1"),
         ("M", "0.1"), ("L", "3"), ("lam_min", "2"), ("G", "0.01"), ("tol", "0.02"),
         ("sample_gradient", "0.77"), ("samples forgotten", "17")]  # fmt: skip

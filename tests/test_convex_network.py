@@ -12,9 +12,7 @@ INPUTS, CLASSES, N = 5, 4, 12
 
 
 def network(width=6, strength=10.0, scale=1.0, seed=0):
-    made = ConvexNetwork(
-        INPUTS, CLASSES, width=width, strength=strength, scale=scale, seed=seed
-    )  # fmt: skip
+    made = ConvexNetwork(INPUTS, CLASSES, width=width, strength=strength, scale=scale, seed=seed)
     return made.double()
 
 
@@ -30,8 +28,11 @@ def places(net, vectors):
     return [size * vectors(p, seed=seed) for seed, size in enumerate((0.0, 0.1, 1.0, 3.0, 30.0))]
 
 
-SETTINGS = [{"strength": c, "width": m, "scale": s} for c in (0.3, 10.0, 300.0)
-            for m, s in ((2, 1.0), (6, 0.2), (6, 3.0))]  # fmt: skip
+SETTINGS = [
+    {"strength": c, "width": m, "scale": s}
+    for c in (0.3, 10.0, 300.0)
+    for m, s in ((2, 1.0), (6, 0.2), (6, 3.0))
+]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

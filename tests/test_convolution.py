@@ -136,9 +136,14 @@ class Count(TorchDispatchMode):
 def cnn(request):
     size = {"allcnn": 8, "resnet18": 16}[request.param]
     model = build(
-        request.param, in_shape=(3, size, size), classes=3, width=0.05, norm="group",
-        activation="softplus", seed=0,
-    ).double()  # fmt: skip
+        request.param,
+        in_shape=(3, size, size),
+        classes=3,
+        width=0.05,
+        norm="group",
+        activation="softplus",
+        seed=0,
+    ).double()
     F = Objective(model, normal(5, 3, size, size, seed=3), torch.tensor([0, 1, 2, 0, 1]))
     layers = sum(isinstance(layer, torch.nn.Conv2d) for layer in model.modules())
     return F, F.initial(), layers

@@ -401,9 +401,16 @@ def test_two_sizes_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "suffix"),
-    [("RGBA", "png"), ("LA", "png"), ("I;16", "png"), ("I;16", "tif"), ("CMYK", "jpg"),
-     ("F", "tif"), ("LAB", "tif")],
-)  # fmt: skip
+    [
+        ("RGBA", "png"),
+        ("LA", "png"),
+        ("I;16", "png"),
+        ("I;16", "tif"),
+        ("CMYK", "jpg"),
+        ("F", "tif"),
+        ("LAB", "tif"),
+    ],
+)
 def test_pixels_that_would_lose_something_are_refused(tmp_path, mode, suffix):
     folder = write_folder(tmp_path / "pets")
     Image.new(mode, (6, 8)).save(folder / "train" / "cat" / f"0.{suffix}")

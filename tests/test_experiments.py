@@ -40,8 +40,12 @@ def test_training_happens_once(monkeypatch):
 def test_the_key_tells_apart_whatever_decides_the_training():
     d, reordered = Experiment(SMALL, 0), Experiment(SMALL, 0)
     vars(reordered)["images"] = replace(d.images, x_train=d.images.x_train.flip(0))
-    keys = [d.key("trained"), Experiment(SMALL, 1).key("trained"), d.key("retrained"),
-            Experiment(replace(SMALL, lr=2 * SMALL.lr), 0).key("trained")]  # fmt: skip
+    keys = [
+        d.key("trained"),
+        Experiment(SMALL, 1).key("trained"),
+        d.key("retrained"),
+        Experiment(replace(SMALL, lr=2 * SMALL.lr), 0).key("trained"),
+    ]
     keys.append(reordered.key("trained"))
     assert not any(a == b for k, a in enumerate(keys) for b in keys[:k])
 

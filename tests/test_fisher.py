@@ -58,10 +58,12 @@ def test_chunks_change_nothing(softmax, rng, monkeypatch):
 
 def test_the_noise_has_the_curvature_to_the_minus_a_quarter(softmax, rng):
     F, alpha = softmax.objective(weight_decay=0.1), 1e-3
-    draws = torch.stack([
-        fisher_forgetting(F, softmax.w, [0], alpha=alpha, C=1e9, generator=rng(k)) - softmax.w
-        for k in range(600)
-    ])  # fmt: skip
+    draws = torch.stack(
+        [
+            fisher_forgetting(F, softmax.w, [0], alpha=alpha, C=1e9, generator=rng(k)) - softmax.w
+            for k in range(600)
+        ]
+    )
     curvature = exact_diagonal_without_first(softmax) + 0.1
     wanted = alpha * curvature**-0.25
     assert torch.allclose(draws.std(0) / wanted, torch.ones(15, dtype=F.dtype), atol=0.15)

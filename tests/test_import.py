@@ -31,8 +31,10 @@ def test_the_algorithms_load_nothing_that_only_notebooks_need():
     path = [str(PACKAGE.parent), *sys.path]
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}; {code}"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     loaded = set(run.stdout.split())
     assert {"torch", "unlearnlib"} <= loaded and not loaded & heavy
 
@@ -96,9 +98,14 @@ def test_the_public_face_takes_what_the_design_says(path):
     assert [name for name in has if name in in_order] == in_order
 
 
-DEFAULTS = [("gaussian_sigma", "mechanism", "analytic"), ("bounds.lissa_bound", "G", 0.0),
-            ("newton_update", "gradient", "retained"), ("lissa", "scale", "auto"),
-            ("unlearn", "seed", None), ("Objective", "center", None)]  # fmt: skip
+DEFAULTS = [
+    ("gaussian_sigma", "mechanism", "analytic"),
+    ("bounds.lissa_bound", "G", 0.0),
+    ("newton_update", "gradient", "retained"),
+    ("lissa", "scale", "auto"),
+    ("unlearn", "seed", None),
+    ("Objective", "center", None),
+]
 
 
 @pytest.mark.parametrize(("path", "name", "default"), DEFAULTS)
@@ -178,8 +185,15 @@ def test_that_check_sees_one_study_in_another(tmp_path, monkeypatch):
 
 # ---- the first floor stays small ----------------------------------------------------------------
 
-SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
-          tokenize.ENCODING, tokenize.ENDMARKER}  # fmt: skip
+SILENT = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+}
 
 
 def code_lines(text):
@@ -202,6 +216,7 @@ def test_counting_leaves_out_blanks_comments_and_docstrings():
 
 
 def test_the_algorithms_floor_stays_small():
-    sizes = {file.name: code_lines(file.read_text(encoding="utf-8")) for file in
-             PACKAGE.glob("*.py")}  # fmt: skip
+    sizes = {
+        file.name: code_lines(file.read_text(encoding="utf-8")) for file in PACKAGE.glob("*.py")
+    }
     assert 0 < sum(sizes.values()) <= LIMIT, sizes

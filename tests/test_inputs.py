@@ -90,9 +90,10 @@ class WholeBatch(nn.Module):
         return self.linear(x - x.mean(0))
 
 
-@pytest.mark.parametrize("model", [
-    WholeBatch(), nn.Sequential(linear(), nn.BatchNorm1d(3, track_running_stats=False).double())
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "model",
+    [WholeBatch(), nn.Sequential(linear(), nn.BatchNorm1d(3, track_running_stats=False).double())],
+)
 def test_a_model_that_depends_on_the_batch_is_refused(data, model):
     with pytest.raises(InputError, match="other samples of its batch|more than 1 value"):
         Objective(model, *data)
@@ -211,18 +212,21 @@ def test_a_model_without_anything_to_train_is_refused(data):
         Objective(linear().requires_grad_(False), *data)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: nn.DataParallel(linear()), "of type DataParallel; give .* is model.module"),
-    (lambda: torch.compile(linear()), "OptimizedModule; give .* model._orig_mod"),
-    (lambda: nn.LazyLinear(3), "is UninitializedParameter .*called on a batch"),
-    (lambda: nn.Linear(4, 3, device="meta"), "on meta; give real weights that hold numbers"),
-    (lambda: nn.Linear(4, 3, dtype=torch.cfloat), "complex64 on cpu; give real weights"),
-    (lambda: nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3).double()), "give them one dtype"),
-    (lambda: nn.Linear, "of type type; give the torch.nn.Module"),
-    (lambda: "a path", "of type str; give the torch.nn.Module"),
-    (lambda: nn.GRU(4, 3).double(), "returns a tuple; it must return one tensor"),
-    (lambda: nn.Linear(5, 3).double(), r"cannot take inputs of shape \(4,\) in torch.float64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.DataParallel(linear()), "of type DataParallel; give .* is model.module"),
+        (lambda: torch.compile(linear()), "OptimizedModule; give .* model._orig_mod"),
+        (lambda: nn.LazyLinear(3), "is UninitializedParameter .*called on a batch"),
+        (lambda: nn.Linear(4, 3, device="meta"), "on meta; give real weights that hold numbers"),
+        (lambda: nn.Linear(4, 3, dtype=torch.cfloat), "complex64 on cpu; give real weights"),
+        (lambda: nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3).double()), "give them one dtype"),
+        (lambda: nn.Linear, "of type type; give the torch.nn.Module"),
+        (lambda: "a path", "of type str; give the torch.nn.Module"),
+        (lambda: nn.GRU(4, 3).double(), "returns a tuple; it must return one tensor"),
+        (lambda: nn.Linear(5, 3).double(), r"cannot take inputs of shape \(4,\) in torch.float64"),
+    ],
+)
 def test_a_model_that_is_no_function_of_one_vector_is_refused(data, make, message):
     with pytest.raises(InputError, match=message):
         Objective(make(), *data)
@@ -261,10 +265,15 @@ def asked(F, w):
     return F.gradient(w)
 
 
-@pytest.mark.parametrize("convert", [
-    lambda x: x.numpy(), lambda x: x.tolist(), lambda x: x.numpy()[::-1][::-1],
-    lambda x: pd.DataFrame(x.numpy(), index=range(5, 5 + N)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: x.numpy(),
+        lambda x: x.tolist(),
+        lambda x: x.numpy()[::-1][::-1],
+        lambda x: pd.DataFrame(x.numpy(), index=range(5, 5 + N)),
+    ],
+)
 def test_arrays_lists_and_tables_are_taken(data, convert, vectors):
     x, y = data
     w = vectors(15)
@@ -281,11 +290,17 @@ def test_labels_that_are_true_or_false_are_classes(data, vectors):
     assert torch.equal(yes, Objective(model, x, (y == 1).long()).gradient(vectors(10)))
 
 
-@pytest.mark.parametrize(("x", "message"), [
-    (None, "x is of type NoneType and no array of numbers"), ("images", "x is of type str"),
-    ([["a"] * 4] * N, "x is of type list"), ([[1.0], [1.0, 2.0]], "x is of type list"),
-    ({"a": 1}, "x is of type dict"), (torch.ones(N, 4, dtype=torch.cfloat), "complex64; give real"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (None, "x is of type NoneType and no array of numbers"),
+        ("images", "x is of type str"),
+        ([["a"] * 4] * N, "x is of type list"),
+        ([[1.0], [1.0, 2.0]], "x is of type list"),
+        ({"a": 1}, "x is of type dict"),
+        (torch.ones(N, 4, dtype=torch.cfloat), "complex64; give real"),
+    ],
+)
 def test_what_holds_no_numbers_is_refused(data, x, message):
     with pytest.raises(InputError, match=message):
         Objective(linear(), x, data[1])
@@ -329,18 +344,26 @@ def test_a_generator_is_read_once_by_every_entry_point(data):
         return (i for i in ROWS)
 
     answers = [
-        ul.unlearn(F, w, request(), **ball), ul.SequentialUnlearner(F, w, **ball).forget(request()),
+        ul.unlearn(F, w, request(), **ball),
+        ul.SequentialUnlearner(F, w, **ball).forget(request()),
         ul.unlearn_strongly_convex(F, w, request(), constants=known, **terms),
         ul.StronglyConvexUnlearner(F, w, constants=known, **terms).forget(request()),
-    ]  # fmt: skip
+    ]
     assert [a.certificate.measurements["samples forgotten"] for a in answers] == [3] * 4
 
 
-@pytest.mark.parametrize(("rows", "message"), [
-    (None, "of type NoneType"), ("0, 3", "of type str"), ({0: 1}, "of type dict"),
-    ({"a", "b"}, "no array of numbers"), (pd.Series([True, False]), "torch.bool; give integers"),
-    ([0.0, 3.0], "float64; give integers"), (set(), "is empty"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (None, "of type NoneType"),
+        ("0, 3", "of type str"),
+        ({0: 1}, "of type dict"),
+        ({"a", "b"}, "no array of numbers"),
+        (pd.Series([True, False]), "torch.bool; give integers"),
+        ([0.0, 3.0], "float64; give integers"),
+        (set(), "is empty"),
+    ],
+)
 def test_what_names_no_samples_is_refused(data, rows, message):
     F = Objective(linear(), *data)
     with pytest.raises(InputError, match=message):

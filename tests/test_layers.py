@@ -177,9 +177,11 @@ def bent(layer):
 
 @pytest.mark.parametrize(
     ("norm", "off"),
-    [(nn.utils.parametrizations.weight_norm, nn.utils.parametrize.remove_parametrizations),
-     (nn.utils.weight_norm, nn.utils.remove_weight_norm)],
-)  # fmt: skip
+    [
+        (nn.utils.parametrizations.weight_norm, nn.utils.parametrize.remove_parametrizations),
+        (nn.utils.weight_norm, nn.utils.remove_weight_norm),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 def test_weight_norm_is_refused_until_it_is_taken_off(norm, off):
     model, x = bent(norm(nn.Linear(4, 4))), normal(6, 4)

@@ -138,10 +138,15 @@ def test_selection_follows_the_generator(mlp, rng):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [(dict(lam=-1.0), "lam is -1.0"), (dict(C=0.0), "C is 0.0"), (dict(noise=math.nan), "noise is"),
-     (dict(max_units=0), "max_units is 0"), (dict(max_steps=2.5), "max_steps is 2.5"),
-     (dict(perturbations=True), "perturbations is True; .*a whole number")],
-)  # fmt: skip
+    [
+        (dict(lam=-1.0), "lam is -1.0"),
+        (dict(C=0.0), "C is 0.0"),
+        (dict(noise=math.nan), "noise is"),
+        (dict(max_units=0), "max_units is 0"),
+        (dict(max_steps=2.5), "max_steps is 2.5"),
+        (dict(perturbations=True), "perturbations is True; .*a whole number"),
+    ],
+)
 def test_arguments_out_of_range_are_refused_before_any_work(mlp, monkeypatch, wrong, message):
     monkeypatch.setattr("unlearnlib.evaluation.lcodec.perturbed", None)
     with pytest.raises(InputError, match=message):

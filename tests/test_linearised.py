@@ -107,8 +107,9 @@ class Part:
 @pytest.mark.parametrize("size", [2, 3, 40])
 def test_the_shares_of_a_sum_add_up_to_it(mlp, size):
     v, F = vectors(43), mlp.objective(pass_size=4)
-    parts = [Objective(mlp.model, mlp.x, mlp.y, pass_size=4, reduce=Part(k, size))
-             for k in range(size)]  # fmt: skip
+    parts = [
+        Objective(mlp.model, mlp.x, mlp.y, pass_size=4, reduce=Part(k, size)) for k in range(size)
+    ]
     for what in ("gradient", "hvp", "ggn"):
         terms = [mlp.w] if what == "gradient" else [mlp.w, v]
         total = sum(getattr(part, what)(*terms) for part in parts)

@@ -49,10 +49,12 @@ def test_on_full_batches_it_is_the_filter(problem, vectors, steps, scale):
 def test_the_mean_over_chains_is_the_filter(F, softmax, vectors, rng):
     b, steps, scale = vectors(15), 6, 2.0
     settings = dict(lam=0.2, scale=scale, steps=steps, checks=1, tol=1e-12)
-    runs = torch.stack([
-        lissa(F, softmax.w, b, chains=200, batch_size=2, generator=rng(seed), **settings).x
-        for seed in range(40)
-    ])  # fmt: skip
+    runs = torch.stack(
+        [
+            lissa(F, softmax.w, b, chains=200, batch_size=2, generator=rng(seed), **settings).x
+            for seed in range(40)
+        ]
+    )
     standard_error = runs.std(0) / 40**0.5
     expected, next_one = (filtered(dense(softmax, 0.2), b, scale, s) for s in (steps, steps + 1))
     assert ((runs.mean(0) - expected).abs() < 4 * standard_error).all()
@@ -63,8 +65,10 @@ def test_chains_draw_minibatches_of_their_own(F, softmax, vectors, rng):
     b, settings = vectors(15), dict(lam=0.2, scale=2.0, steps=30, checks=1, tol=1e-12)
 
     def spread(chains):
-        runs = [lissa(F, softmax.w, b, chains=chains, batch_size=2, generator=rng(s), **settings).x
-                for s in range(20)]  # fmt: skip
+        runs = [
+            lissa(F, softmax.w, b, chains=chains, batch_size=2, generator=rng(s), **settings).x
+            for s in range(20)
+        ]
         return float(torch.stack(runs).var(0).sum())
 
     assert 9 < spread(1) / spread(16) < 28  # 16 chains: a sixteenth of the variance

@@ -30,10 +30,12 @@ class Problem:
         self.y = rng.normal(size=n) if squares else (rng.random(n) < 0.5).astype(float)
         self.decay, self.squares = decay, squares
         self.F = ul.Objective(
-            nn.Linear(d, 1, bias=False).double(), torch.tensor(self.x),
-            torch.tensor(self.y[:, None]), loss=ul.squared_error if squares else log_loss,
+            nn.Linear(d, 1, bias=False).double(),
+            torch.tensor(self.x),
+            torch.tensor(self.y[:, None]),
+            loss=ul.squared_error if squares else log_loss,
             weight_decay=decay,
-        )  # fmt: skip
+        )
         self.L = (1.0 if squares else 0.25) + decay
         self.M = 0.0 if squares else 0.1
 
@@ -61,9 +63,11 @@ class Problem:
 
     def constants(self, G):
         return ul.Constants(
-            M=ul.proved(self.M, ""), L=ul.proved(self.L, ""), lam_min=ul.proved(self.decay, ""),
+            M=ul.proved(self.M, ""),
+            L=ul.proved(self.L, ""),
+            lam_min=ul.proved(self.decay, ""),
             G=ul.chosen(G),
-        )  # fmt: skip
+        )
 
 
 @st.composite
@@ -139,9 +143,16 @@ def test_one_request(case, solver, lam, digits, kept):
 def test_a_sequence(case, solver, lam, digits):
     problem, w, G, requests, _ = case
     queue = ul.SequentialUnlearner(
-        problem.F, w, C=radius(problem, w, requests), lam=lam, tol=10.0**-digits,
-        constants=problem.constants(G), solver=solver, seed=1, **BUDGET,
-    )  # fmt: skip
+        problem.F,
+        w,
+        C=radius(problem, w, requests),
+        lam=lam,
+        tol=10.0**-digits,
+        constants=problem.constants(G),
+        solver=solver,
+        seed=1,
+        **BUDGET,
+    )
     for k, request in enumerate(requests, 1):
         check(problem, queue.forget(request), kept_after(problem, requests[:k]), G)
 
@@ -156,9 +167,14 @@ def curvatures(size):
 def test_one_strongly_convex_request(case, size):
     problem, w, G, requests, _ = case
     release = ul.unlearn_strongly_convex(
-        problem.F, w, requests[0], constants=problem.constants(G), curvature=curvatures(size),
-        seed=1, **BUDGET,
-    )  # fmt: skip
+        problem.F,
+        w,
+        requests[0],
+        constants=problem.constants(G),
+        curvature=curvatures(size),
+        seed=1,
+        **BUDGET,
+    )
     check(problem, release, kept_after(problem, requests[:1]), G)
 
 

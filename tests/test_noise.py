@@ -53,10 +53,15 @@ def test_delta_is_exact_over_eleven_orders_of_mu(log_mu, z):
     assert gaussian_delta(mu, 1.0, epsilon) == pytest.approx(exact, rel=1e-9, abs=0)
 
 
-@pytest.mark.parametrize(("sensitivity", "sigma", "exact"), [
-    (1e-15, 1.0, 1e-15 / math.sqrt(2 * math.pi)), (1.0, 1e12, 1e-12 / math.sqrt(2 * math.pi)),
-    (1e-200, 1e200, 0.0), (1e200, 1e-200, 1.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sensitivity", "sigma", "exact"),
+    [
+        (1e-15, 1.0, 1e-15 / math.sqrt(2 * math.pi)),
+        (1.0, 1e12, 1e-12 / math.sqrt(2 * math.pi)),
+        (1e-200, 1e200, 0.0),
+        (1e200, 1e-200, 1.0),
+    ],
+)
 def test_delta_loses_nothing_where_noise_or_distance_is_everything(sensitivity, sigma, exact):
     assert gaussian_delta(sensitivity, sigma, 0.0) == pytest.approx(exact, rel=1e-12, abs=0)
     assert 0.0 <= gaussian_delta(sensitivity, sigma, 1.0) <= 1.0
@@ -121,9 +126,16 @@ def test_numbers_of_the_paper_at_epsilon_1():
 
 @pytest.mark.parametrize(
     ("sensitivity", "sigma", "epsilon"),
-    [(40, 0.001, 8.0e8), (40, 0.01, 8.0e6), (40, 0.1, 8.2e4), (44, 0.1, 9.9e4),
-     (80_040, 0.001, 3.2e15), (80_040, 0.1, 3.2e11), (12.8 * 2, 0.02, 8.3e5)],
-)  # fmt: skip
+    [
+        (40, 0.001, 8.0e8),
+        (40, 0.01, 8.0e6),
+        (40, 0.1, 8.2e4),
+        (44, 0.1, 9.9e4),
+        (80_040, 0.001, 3.2e15),
+        (80_040, 0.1, 3.2e11),
+        (12.8 * 2, 0.02, 8.3e5),
+    ],
+)
 def test_what_small_noise_buys(sensitivity, sigma, epsilon):
     assert gaussian_epsilon(sensitivity, sigma, DELTA) == pytest.approx(epsilon, rel=0.015)
 

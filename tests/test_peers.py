@@ -434,10 +434,15 @@ def test_neel_retrains_once_half_is_gone(data):
 
 @pytest.mark.parametrize(
     ("indices", "message"),
-    [([3], r"Already forgotten: \[3\].*retained"), ([], "empty"), ([200], "Index 200 .*200"),
-     ([5, 5], r"once: \[5\]"), (range(200), "Already forgotten"),
-     ([i for i in range(200) if i != 3], "All 199 samples left")],
-)  # fmt: skip
+    [
+        ([3], r"Already forgotten: \[3\].*retained"),
+        ([], "empty"),
+        ([200], "Index 200 .*200"),
+        ([5, 5], r"once: \[5\]"),
+        (range(200), "Already forgotten"),
+        ([i for i in range(200) if i != 3], "All 199 samples left"),
+    ],
+)
 def test_a_refused_request_changes_nothing(train, F, indices, message):
     method = train(F, seed=1)
     method.forget([3])
@@ -466,14 +471,18 @@ def test_other_models_and_longer_inputs_are_refused(name, F, data, softmax):
 
 
 REFUSED = [
-    ("guo", dict(sigma=0.0), "sigma is 0.0"), ("guo", dict(G=0.0), "G is 0.0"),
+    ("guo", dict(sigma=0.0), "sigma is 0.0"),
+    ("guo", dict(G=0.0), "G is 0.0"),
     ("guo", dict(sigma=1e-7), r"2 n G = .*budget.*larger sigma or a smaller G"),
-    ("sekhari", dict(capacity=0), "capacity is 0"), ("sekhari", dict(M=-1.0), "M is -1.0"),
+    ("sekhari", dict(capacity=0), "capacity is 0"),
+    ("sekhari", dict(M=-1.0), "M is -1.0"),
     ("sekhari", dict(capacity=101), "capacity is 101 of 200 samples.*half"),
-    ("neel", dict(iterations=0), "iterations is 0"), ("neel", dict(beta=0.01), "mu = 0.02 and"),
-    ("neel", dict(D=math.inf), "D is inf"), ("neel", dict(per_request=0), "per_request is 0"),
+    ("neel", dict(iterations=0), "iterations is 0"),
+    ("neel", dict(beta=0.01), "mu = 0.02 and"),
+    ("neel", dict(D=math.inf), "D is inf"),
+    ("neel", dict(per_request=0), "per_request is 0"),
     ("neel", dict(L=0.0), "L is 0.0"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "terms", "message"), REFUSED)

@@ -245,10 +245,13 @@ def test_what_decides_the_training_is_in_its_key(images, monkeypatch):
     settings = {"strength": 0.5, "excess": 3.0, "width": WIDTH}
     relabelled = replace(images, y_train=images.y_train.flip(0))
     different = [
-        proved.softmax(images, 0.3), proved.softmax(images, 0.4), proved.softmax(relabelled, 0.3),
-        proved.network(images, 1, **settings), proved.network(images, 2, **settings),
+        proved.softmax(images, 0.3),
+        proved.softmax(images, 0.4),
+        proved.softmax(relabelled, 0.3),
+        proved.network(images, 1, **settings),
+        proved.network(images, 2, **settings),
         *(proved.network(images, 1, **settings | {name: 2 * settings[name]}) for name in settings),
-    ]  # fmt: skip
+    ]
     for problem in different:
         for G, without in ((0.1, []), (0.05, []), (0.1, [0]), (0.1, [1])):
             problem.trained(G, without=without)
@@ -279,8 +282,11 @@ def test_the_card_says_what_is_proved_and_what_is_chosen(problem):
         q.note == problem.why for q in named.values()
     )
     assert [named[name].value for name in ("lam_min", "L", "M", "sample_gradient")] == [
-        problem.mu, problem.L, problem.M, problem.sample_gradient
-    ]  # fmt: skip
+        problem.mu,
+        problem.L,
+        problem.M,
+        problem.sample_gradient,
+    ]
 
 
 def test_the_card_names_what_is_public(problem):

@@ -97,10 +97,14 @@ def test_a_gradient_below_rounding_is_refused(softmax):
         ul.refine(F, w, gradient=1e-20)
 
 
-@pytest.mark.parametrize(("wrong", "said"), [({"gradient": 0.0}, "gradient is 0.0; .*> 0"),
-                                             ({"gradient": 1.0, "max_steps": 0}, "max_steps is 0"),
-                                             ({"gradient": 1.0, "max_steps": 9.5}, "is 9.5; "),
-                                             ])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"gradient": 0.0}, "gradient is 0.0; .*> 0"),
+        ({"gradient": 1.0, "max_steps": 0}, "max_steps is 0"),
+        ({"gradient": 1.0, "max_steps": 9.5}, "is 9.5; "),
+    ],
+)
 def test_arguments_out_of_range_are_refused(softmax, wrong, said):
     with pytest.raises(ul.InputError, match=said):
         ul.refine(softmax.objective(), softmax.w, **wrong)

@@ -64,9 +64,7 @@ def test_a_gradient_of_2LC_and_G_refutes_nothing():
     assert "exceeds 2LC + G" in card.reasons[0]
 
 
-IDENTITY = ul.Constants(
-    **EXACT, L=ul.proved(1, ""), lam_min=ul.proved(1, ""), G=ul.chosen(1e-6)
-)  # fmt: skip
+IDENTITY = ul.Constants(**EXACT, L=ul.proved(1, ""), lam_min=ul.proved(1, ""), G=ul.chosen(1e-6))
 
 
 def test_what_one_request_refutes_is_refuted_for_the_sequence():
@@ -157,9 +155,12 @@ def test_claiming_to_know_less_does_not_make_a_certificate_useful():
     w = torch.tensor([0.5], dtype=torch.float64)
     for claim in (ul.proved, lambda value, why: ul.assumed(value)):
         known = ul.Constants(
-            M=claim(1, ""), L=claim(1, ""), lam_min=claim(1, ""), G=ul.chosen(1e-6),
+            M=claim(1, ""),
+            L=claim(1, ""),
+            lam_min=claim(1, ""),
+            G=ul.chosen(1e-6),
             sample_gradient=claim(1, ""),
-        )  # fmt: skip
+        )
         terms = dict(C=0.9, lam=0.0, tol=1e-6, delta=1e-5, epsilon=1.0, constants=known)
         card = ul.unlearn(F, w, [0], **terms).certificate
         assert card.doing_nothing == pytest.approx(0.02, rel=1e-3) and not card.useful

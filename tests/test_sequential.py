@@ -109,10 +109,15 @@ def state(queue):
 
 @pytest.mark.parametrize(
     ("indices", "message"),
-    [([3], r"Already forgotten: \[3\].*retained"), ([5, 7], r"forgotten: \[7\]"),
-     ([30], "Index 30 .*30 samples"), ([], "empty"), ([5, 5], r"once: \[5\]"),
-     ([i for i in range(30) if i not in (3, 7)], "All 28")],
-)  # fmt: skip
+    [
+        ([3], r"Already forgotten: \[3\].*retained"),
+        ([5, 7], r"forgotten: \[7\]"),
+        ([30], "Index 30 .*30 samples"),
+        ([], "empty"),
+        ([5, 5], r"once: \[5\]"),
+        ([i for i in range(30) if i not in (3, 7)], "All 28"),
+    ],
+)
 def test_a_refused_request_leaves_everything_as_it_was(queue, indices, message):
     queue.forget([7, 3])
     before, spent = state(queue), queue.budget(1e-5)
@@ -187,9 +192,12 @@ def test_doing_nothing_later_counts_from_the_running_estimate():
     # at lam = 20 the first estimate covers 1/21 of the way from 0 to -1
     exact = ul.proved(1, "quadratic")
     smooth = ul.Constants(
-        M=ul.proved(0, "quadratic"), L=exact, lam_min=exact, G=ul.chosen(1e-9),
+        M=ul.proved(0, "quadratic"),
+        L=exact,
+        lam_min=exact,
+        G=ul.chosen(1e-9),
         sample_gradient=ul.proved(2, "|w|, |y| <= 1"),
-    )  # fmt: skip
+    )
     queue = ul.SequentialUnlearner(
         *quadratic([1] * 50 + [-1] * 50), C=1.0, lam=20.0, delta=0.5, epsilon=10.0, constants=smooth
     )

@@ -34,8 +34,10 @@ def trained(many_softmax):
     def at(G):
         away = torch.ones_like(best)
         steps = torch.logspace(-14, 0, 400, dtype=torch.float64)
-        return F, max((best + t * away for t in steps if F.gradient(best + t * away).norm() <= G),
-                      key=lambda w: float(F.gradient(w).norm()))  # fmt: skip
+        return F, max(
+            (best + t * away for t in steps if F.gradient(best + t * away).norm() <= G),
+            key=lambda w: float(F.gradient(w).norm()),
+        )
 
     return at
 
@@ -57,9 +59,12 @@ def test_the_real_error_never_exceeds_delta(trained, G, n_u):
 def test_the_bound_is_attained():
     """F(w) = mu w^2/2: two points with gradient G on either side are exactly 2G/mu apart."""
     F = ul.Objective(
-        torch.nn.Linear(1, 1, bias=False).double(), torch.zeros(3, 1, dtype=torch.float64),
-        torch.zeros(3, 1, dtype=torch.float64), loss=ul.squared_error, weight_decay=0.25,
-    )  # fmt: skip
+        torch.nn.Linear(1, 1, bias=False).double(),
+        torch.zeros(3, 1, dtype=torch.float64),
+        torch.zeros(3, 1, dtype=torch.float64),
+        loss=ul.squared_error,
+        weight_decay=0.25,
+    )
     w = torch.tensor([4.0], dtype=torch.float64)
     assert float(F.gradient(w).norm()) == 1.0
     assert ul.bounds.strong_convexity_bound(1.0, 0.25, 1.0) == float((w - -w).norm())
@@ -158,14 +163,14 @@ def test_the_card_speaks_of_no_ball(trained):
     assert math.isclose(card.measurements["||grad F(w)||, all samples"], F.gradient(w).norm())
 
 
-@pytest.mark.parametrize("missing", [{"G": ul.chosen(1e-3)}, {"lam_min": ul.proved(1.0, "decay")},
-                                     {"lam_min": 0.1, "G": 0.0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "missing",
+    [{"G": ul.chosen(1e-3)}, {"lam_min": ul.proved(1.0, "decay")}, {"lam_min": 0.1, "G": 0.0}],
+)
 def test_without_mu_or_g_there_is_no_such_certificate(softmax, missing):
     F = softmax.objective()
     with pytest.raises(ul.InputError, match="both must be > 0 and G finite"):
-        ul.unlearn_strongly_convex(
-            F, softmax.w, [0], constants=ul.Constants(**missing), **TERMS
-        )  # fmt: skip
+        ul.unlearn_strongly_convex(F, softmax.w, [0], constants=ul.Constants(**missing), **TERMS)
 
 
 def test_batchnorm_is_refused(batchnorm_net, batchnorm_data):
@@ -286,8 +291,11 @@ def test_what_the_check_costs(monkeypatch, trained):
     seen = Counter()
     for name in ("gradient", "hvp"):
         plain = getattr(ul.Objective, name)
-        monkeypatch.setattr(ul.Objective, name, lambda F, *a, plain=plain, name=name: (
-            seen.update([(name, F.n)]), plain(F, *a))[1])  # fmt: skip
+        monkeypatch.setattr(
+            ul.Objective,
+            name,
+            lambda F, *a, plain=plain, name=name: (seen.update([(name, F.n)]), plain(F, *a))[1],
+        )
     card_of(F, w, w, 1e-3, monkeypatch, mu=DECAY)
     assert seen == {("gradient", 60): 1, ("gradient", 59): 1, ("gradient", 1): 1, ("hvp", 59): 1}
 
@@ -300,9 +308,11 @@ def test_the_card_says_what_is_known_to_all(trained):
         card = queue.forget(rows).certificate
         known = json.loads(card.public_json())["known to all"]
         assert known == {
-            "samples at the start": 60, "weights": 15, "weight decay": DECAY,
+            "samples at the start": 60,
+            "weights": 15,
+            "weight decay": DECAY,
             "tuned on": "other digits",
-        }  # fmt: skip
+        }
         assert "tuned on" in repr(card)
 
 

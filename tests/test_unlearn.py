@@ -119,8 +119,9 @@ def plane(n=40):
     return F, torch.linalg.lstsq(x, y[:, 0]).solution
 
 
-PLANE = ul.Constants(M=ul.proved(0, ""), L=ul.proved(4.5, ""), lam_min=ul.proved(0.2, ""),
-                     G=ul.chosen(1e-3))  # fmt: skip
+PLANE = ul.Constants(
+    M=ul.proved(0, ""), L=ul.proved(4.5, ""), lam_min=ul.proved(0.2, ""), G=ul.chosen(1e-3)
+)
 
 
 def ending_at(point):
@@ -169,10 +170,13 @@ def test_the_gradient_of_the_trained_model_is_at_most_G(below):
     assert any("train on, down to G" in reason for reason in card.reasons) is below
 
 
-@pytest.mark.parametrize(("step", "met", "said"), [
-    ([0.1, 0.0], 4.0, "meets curvature 4, above L = 3.9"),
-    ([0.0, 0.1], 0.25, "meets curvature 0.25, below lam_min = 0.5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step", "met", "said"),
+    [
+        ([0.1, 0.0], 4.0, "meets curvature 4, above L = 3.9"),
+        ([0.0, 0.1], 0.25, "meets curvature 0.25, below lam_min = 0.5"),
+    ],
+)
 def test_the_curvature_met_is_that_along_the_update_whoever_made_it(step, met, said):
     F, w = plane()
     wrong = replace(PLANE, L=ul.proved(3.9, ""), lam_min=ul.proved(0.5, ""))
@@ -190,11 +194,13 @@ def test_a_hessian_of_a_few_samples_is_no_proof(samples):
     torch.manual_seed(0)
     x, y = torch.randn(200, 8).double(), torch.randn(200, 1).double()
     x = x / x.norm(dim=1, keepdim=True)
-    F = ul.Objective(nn.Linear(8, 1, bias=False).double(), x, y, loss=ul.squared_error,
-                     weight_decay=0.02)  # fmt: skip
+    F = ul.Objective(
+        nn.Linear(8, 1, bias=False).double(), x, y, loss=ul.squared_error, weight_decay=0.02
+    )
     w = ul.refine(F, F.initial(), gradient=1e-12).w
-    known = dict(M=ul.proved(0, ""), L=ul.proved(1.02, ""), lam_min=ul.proved(0.02, ""),
-                 G=ul.chosen(1e-9))  # fmt: skip
+    known = dict(
+        M=ul.proved(0, ""), L=ul.proved(1.02, ""), lam_min=ul.proved(0.02, ""), G=ul.chosen(1e-9)
+    )
     terms = TERMS | dict(constants=ul.Constants(**known), C=4.0, tol=1e-4)
 
     def of_a_few(F_r, w, b, **terms):
@@ -278,8 +284,11 @@ def test_what_is_known_to_all_can_not_be_overridden_but_for_the_first_days_numbe
     said = {"samples at the start": 99, "weight decay": 7.0, "tuned on": "digits"}
     known = ul.unlearn(F, w, [1], known=said, **TERMS).certificate.known
     assert known == {
-        "samples at the start": 99, "weight decay": 1.0, "weights": 3, "tuned on": "digits"
-    }  # fmt: skip
+        "samples at the start": 99,
+        "weight decay": 1.0,
+        "weights": 3,
+        "tuned on": "digits",
+    }
 
 
 # ---- rule 1: sigma knows nothing of the data. Rule 2: what holds, what is useful ----------------
@@ -422,7 +431,7 @@ REFUSED = [
     (dict(w=torch.zeros(2, 3).double()), r"\(2, 3\).*one model"),
     (dict(lam=1.0, constants=ul.Constants(L=2)), "lam = 1 .*lam_min = -2 .*lam > 2"),
     (dict(lam=-0.5), r"lam (is|=) -0\.5"),
-]  # fmt: skip
+]
 
 
 def test_a_model_just_outside_the_ball_is_refused():

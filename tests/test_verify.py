@@ -47,8 +47,12 @@ def tanh_case():
     net = ConvexNetwork(INPUTS, CLASSES, width=6, strength=20.0, scale=1.0, seed=3).double()
     decay = 2 * net.curvature
     F = ul.Objective(net, *data(), weight_decay=decay)
-    known = dict(lam_min=strong_convexity(F), L=net.gradient_lipschitz(decay),
-                 M=net.hessian_lipschitz(), sample_gradient=net.sample_gradient())  # fmt: skip
+    known = dict(
+        lam_min=strong_convexity(F),
+        L=net.gradient_lipschitz(decay),
+        M=net.hessian_lipschitz(),
+        sample_gradient=net.sample_gradient(),
+    )
     return F, known
 
 
@@ -574,8 +578,9 @@ def test_a_long_sum_is_as_right_as_it_says(monkeypatch):
 @pytest.mark.parametrize("function", ["exp", "tanh"])
 def test_numpys_functions_are_right_to_four_ulp(function):
     rng = np.random.default_rng(0)
-    z = np.concatenate([rng.uniform(-700, 20, 1000), rng.normal(size=1000),
-                        10 ** rng.uniform(-12, 0, 500)])  # fmt: skip
+    z = np.concatenate(
+        [rng.uniform(-700, 20, 1000), rng.normal(size=1000), 10 ** rng.uniform(-12, 0, 500)]
+    )
     with mpmath.workdps(40):
         exact = [getattr(mpmath, function)(mpmath.mpf(float(q))) for q in z]
         found = getattr(np, function)(z)

@@ -44,9 +44,13 @@ def test_fresh(batch, matrix, row):
     task, F, w, v = batch
     product = F.hvp if matrix == "Hessian" else F.ggn
     row(
-        task, f"{matrix}, fresh", lambda: product(w, v), rounds=ROUNDS,
-        reached=away(F, w, v, matrix), beside=lambda: F.gradient(w),
-    )  # fmt: skip
+        task,
+        f"{matrix}, fresh",
+        lambda: product(w, v),
+        rounds=ROUNDS,
+        reached=away(F, w, v, matrix),
+        beside=lambda: F.gradient(w),
+    )
 
 
 @pytest.mark.parametrize("matrix", ["Hessian", "Gauss-Newton"])
@@ -54,9 +58,13 @@ def test_reused(batch, matrix, row):
     task, F, w, v = batch
     product = (F.hessian_at if matrix == "Hessian" else F.ggn_at)(w)
     row(
-        task, f"{matrix}, reused", lambda: product(v), rounds=ROUNDS,
-        reached=away(F, w, v, matrix), beside=lambda: F.gradient(w),
-    )  # fmt: skip
+        task,
+        f"{matrix}, reused",
+        lambda: product(v),
+        rounds=ROUNDS,
+        reached=away(F, w, v, matrix),
+        beside=lambda: F.gradient(w),
+    )
 
 
 @pytest.mark.parametrize("matrix", ["Hessian", "Gauss-Newton"])
@@ -70,11 +78,18 @@ def test_curvlinops(batch, matrix, row, system):
     }
     model = F.module(w)
     A = operators[matrix](
-        model, nn.CrossEntropyLoss(), list(model.parameters()), [F.batch(slice(0, F.n))],
+        model,
+        nn.CrossEntropyLoss(),
+        list(model.parameters()),
+        [F.batch(slice(0, F.n))],
         check_deterministic=False,
-    )  # fmt: skip
+    )
     check = away(F, w, v, matrix)
     row(
-        task, f"{matrix}, curvlinops", lambda: A @ v, rounds=ROUNDS,
-        reached=lambda found: check(found + F.weight_decay * v), beside=lambda: F.gradient(w),
-    )  # fmt: skip
+        task,
+        f"{matrix}, curvlinops",
+        lambda: A @ v,
+        rounds=ROUNDS,
+        reached=lambda found: check(found + F.weight_decay * v),
+        beside=lambda: F.gradient(w),
+    )

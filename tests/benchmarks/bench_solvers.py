@@ -85,9 +85,12 @@ def theirs(F, w, b, lam, inverse, passes):
     x, y = F.batch(slice(0, F.n))
     data = list(zip(x.split(passes), y.split(passes), strict=True))
     H = curvlinops.HessianLinearOperator(
-        model.eval(), nn.CrossEntropyLoss(), list(model.parameters()), data,
+        model.eval(),
+        nn.CrossEntropyLoss(),
+        list(model.parameters()),
+        data,
         check_deterministic=False,
-    )  # fmt: skip
+    )
     identity = IdentityLinearOperator([q.shape for q in model.parameters()], w.device, w.dtype)
     return inverse(H + (lam + F.weight_decay) * identity) @ b
 

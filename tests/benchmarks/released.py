@@ -33,9 +33,17 @@ class Pictures(Dataset):
 
 
 def released_inverse(
-    model: nn.Module, pictures: Dataset, b: Tensor, *, damping: float, scale: float, steps: int,
-    chains: int, batch_size: int = 10, seconds: float = float("inf"),
-) -> Tensor:  # fmt: skip
+    model: nn.Module,
+    pictures: Dataset,
+    b: Tensor,
+    *,
+    damping: float,
+    scale: float,
+    steps: int,
+    chains: int,
+    batch_size: int = 10,
+    seconds: float = float("inf"),
+) -> Tensor:
     """(H + damping I)^-1 b, (p,); `damping` holds the weight decay too.
 
     Stopped after so many seconds, it returns the mean of the chains that ended.

@@ -50,10 +50,12 @@ def test_the_terms_add_up_to_theorem_36(name):
 
 def test_each_term_by_hand():
     by_hand = {
-        "curvature changes": 2 * 0.5 * 1 / 2.5, "damping": 2 * 2 * 1 / 2.5,
+        "curvature changes": 2 * 0.5 * 1 / 2.5,
+        "damping": 2 * 2 * 1 / 2.5,
         "residual gradient": 0.1 / 2.5,
-        "LiSSA's chance": 16 * math.sqrt(math.log(500)) / 2.5 * 6.1, "LiSSA's bias": 6.1 / 16,
-    }  # fmt: skip
+        "LiSSA's chance": 16 * math.sqrt(math.log(500)) / 2.5 * 6.1,
+        "LiSSA's bias": 6.1 / 16,
+    }
     assert bound.terms(**SETTINGS["small"]) == pytest.approx(by_hand)
 
 
@@ -155,8 +157,11 @@ def rows(images):
 
 def test_there_is_a_row_for_each_network_and_share(rows):
     found = [(row["strength"], row["excess"], row["share"], row["n_u"]) for row in rows]
-    assert found == [(*step, share, n_u) for step in STEPS
-                     for share, n_u in zip(SHARES, (1, 12, 30), strict=True)]  # fmt: skip
+    assert found == [
+        (*step, share, n_u)
+        for step in STEPS
+        for share, n_u in zip(SHARES, (1, 12, 30), strict=True)
+    ]
 
 
 def test_no_real_distance_exceeds_its_bound(rows):

@@ -13,8 +13,14 @@ from studies.nb03_certificate_and_noise import exhaustion
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import data
 
-METHODS = ["doing nothing", "one Newton step", "Theorem 3.4", "refined", "Sekhari et al.",
-           "descent-to-delete"]  # fmt: skip
+METHODS = [
+    "doing nothing",
+    "one Newton step",
+    "Theorem 3.4",
+    "refined",
+    "Sekhari et al.",
+    "descent-to-delete",
+]
 NAMES = ["softmax regression", "tanh network"]
 FEW = 5
 
@@ -94,9 +100,10 @@ def test_the_largest_error_is_the_largest(smaller, rows):
         exact = ul.refine(F_r, start, gradient=1e-12).w
         step = torch.linalg.solve(F_r.hessian(start), F_r.gradient(start))
         estimates = {
-            "doing nothing": start, "one Newton step": start - step,
+            "doing nothing": start,
+            "one Newton step": start - step,
             "refined": ul.refine(F_r, start, gradient=1e-3).w,
-        }  # fmt: skip
+        }
         for name, estimate in estimates.items():
             largest[name] = max(largest[name], distance(estimate, exact))
     found = {row["method"]: row["largest"] for row in rows if row["n_u"] == 1}
@@ -111,11 +118,13 @@ def test_the_bounds_by_hand(smaller, rows):
         C = g / smaller.weight_decay  # decay * ||w|| is the data's gradient at a minimiser
         shrink = ((L - mu) / (L + mu)) ** 20
         by_hand = {
-            "doing nothing": r, "one Newton step": M * r**2 / (2 * mu),
-            "Theorem 3.4": 2 * M * C**2 / mu, "refined": 1e-3 / mu,
+            "doing nothing": r,
+            "one Newton step": M * r**2 / (2 * mu),
+            "Theorem 3.4": 2 * M * C**2 / mu,
+            "refined": 1e-3 / mu,
             "Sekhari et al.": M * r**2 / (2 * mu),
             "descent-to-delete": 2 * r * shrink / (1 - shrink),
-        }  # fmt: skip
+        }
         found = {row["method"]: row["bound"] for row in rows if row["n_u"] == size}
         assert found == pytest.approx(by_hand, rel=1e-5)
 

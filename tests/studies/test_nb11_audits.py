@@ -118,9 +118,15 @@ def test_what_is_claimed_is_the_certificate_of_the_release(d, canaries):
     F = run.F.only(torch.cat([torch.arange(60), heads]))
     for sigma in SIGMAS[1:]:
         card = unlearn(
-            F, run.models["trained"], range(60, F.n), C=SMALL.C, lam=SMALL.lam, delta=DELTA,
-            sigma=sigma, seed=0,
-        ).certificate  # fmt: skip
+            F,
+            run.models["trained"],
+            range(60, F.n),
+            C=SMALL.C,
+            lam=SMALL.lam,
+            delta=DELTA,
+            sigma=sigma,
+            seed=0,
+        ).certificate
         assert of(canaries, "unlearned", sigma)["claimed"] == card.epsilon
 
 

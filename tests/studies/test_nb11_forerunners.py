@@ -56,8 +56,11 @@ def asked():
 
 
 def row_of(rows, method, decay, epsilon):
-    (found,) = (row for row in rows if (row["method"], row["decay"], row["epsilon"])
-                == (method, decay, epsilon))  # fmt: skip
+    (found,) = (
+        row
+        for row in rows
+        if (row["method"], row["decay"], row["epsilon"]) == (method, decay, epsilon)
+    )
     return found
 
 
@@ -81,8 +84,9 @@ def shares_right(images, estimate, sigma, draws=DRAWS):
 def test_every_method_takes_part_at_every_epsilon(rows):
     for decay in DECAYS:
         for epsilon in EPSILONS:
-            found = [row["method"] for row in rows
-                     if (row["decay"], row["epsilon"]) == (decay, epsilon)]  # fmt: skip
+            found = [
+                row["method"] for row in rows if (row["decay"], row["epsilon"]) == (decay, epsilon)
+            ]
             expected = {OURS} | PEERS - ({"descent-to-delete"} if decay == 2e-4 else set())
             assert set(found) == expected and len(found) == len(expected)
     for row in rows:
@@ -146,9 +150,8 @@ def removal(images, asked, decay, epsilon):
     F = proved.softmax(images.validation(), decay).F
     share = gaussian_sigma(1.0, epsilon, 1e-5) / gaussian_sigma(1.0, 1.0, 1e-5)
     made = Guo.train(
-        F, epsilon=epsilon, delta=1e-5, sigma=0.1 * 48 * decay * share,
-        seed=seed_of("removal", 0),
-    )  # fmt: skip
+        F, epsilon=epsilon, delta=1e-5, sigma=0.1 * 48 * decay * share, seed=seed_of("removal", 0)
+    )
     for wanted in asked:
         made.forget(wanted)
     return made
@@ -170,10 +173,12 @@ def test_the_noise_of_removal_blurs_a_logit_by_a_tenth_at_most(images):
     """A shift b/n of the gradient moves the minimiser by no more than b/(n mu)."""
     F = proved.softmax(images.validation(), 0.3).F
     n, mu = F.n, 0.3
-    models = torch.stack([
-        Guo.train(F, epsilon=1.0, delta=1e-5, sigma=0.1 * n * mu, G=1e-6, seed=s).w
-        for s in range(40)
-    ])  # fmt: skip
+    models = torch.stack(
+        [
+            Guo.train(F, epsilon=1.0, delta=1e-5, sigma=0.1 * n * mu, G=1e-6, seed=s).w
+            for s in range(40)
+        ]
+    )
     x = proved.features(images.x_test[:10])
     blur = (x @ models.view(40, 10, -1).transpose(1, 2)).std(0)
     assert 0.03 < blur.mean() < 0.1 and blur.max() < 0.13
@@ -184,15 +189,25 @@ def test_the_noise_of_removal_blurs_a_logit_by_a_tenth_at_most(images):
 
 def test_the_best_decay_is_best_on_the_held_out_images():
     def row(method, epsilon, seed, decay, held_out, test):
-        return {"method": method, "epsilon": epsilon, "seed": seed, "decay": decay,
-                "held out": held_out, "test": test}  # fmt: skip
+        return {
+            "method": method,
+            "epsilon": epsilon,
+            "seed": seed,
+            "decay": decay,
+            "held out": held_out,
+            "test": test,
+        }
 
     given = [
-        row("a", 1.0, 0, 0.1, 0.5, 0.9), row("a", 1.0, 0, 0.2, 0.7, 0.1),
-        row("a", 1.0, 0, 0.3, 0.6, 1.0), row("b", 1.0, 0, 0.1, 0.9, 0.2),
-        row("a", 2.0, 0, 0.1, 0.3, 0.0), row("a", 2.0, 0, 0.2, 0.2, 1.0),
-        row("a", 1.0, 1, 0.1, 0.8, 0.3), row("a", 1.0, 1, 0.2, 0.4, 0.9),
-    ]  # fmt: skip
+        row("a", 1.0, 0, 0.1, 0.5, 0.9),
+        row("a", 1.0, 0, 0.2, 0.7, 0.1),
+        row("a", 1.0, 0, 0.3, 0.6, 1.0),
+        row("b", 1.0, 0, 0.1, 0.9, 0.2),
+        row("a", 2.0, 0, 0.1, 0.3, 0.0),
+        row("a", 2.0, 0, 0.2, 0.2, 1.0),
+        row("a", 1.0, 1, 0.1, 0.8, 0.3),
+        row("a", 1.0, 1, 0.2, 0.4, 0.9),
+    ]
     assert forerunners.best(given) == [given[1], given[3], given[4], given[6]]
 
 
@@ -200,8 +215,11 @@ def test_the_best_of_real_rows_is_one_for_each_method_and_epsilon(rows):
     best = forerunners.best(rows)
     assert len(best) == (1 + len(PEERS)) * len(EPSILONS)
     for row in best:
-        rivals = [other["held out"] for other in rows
-                  if all(other[key] == row[key] for key in ("method", "epsilon"))]  # fmt: skip
+        rivals = [
+            other["held out"]
+            for other in rows
+            if all(other[key] == row[key] for key in ("method", "epsilon"))
+        ]
         assert row["held out"] == max(rivals)
 
 

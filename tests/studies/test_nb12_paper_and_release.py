@@ -82,11 +82,13 @@ def test_nothing_else_imports_the_switches():
 
 @pytest.mark.parametrize(
     ("source", "package"),
-    [("import studies.nb12_paper_and_release", "unlearnlib"),
-     ("from studies import nb12_paper_and_release as release", "unlearnlib.lab"),
-     ("def f():\n    from .nb12_paper_and_release.steps import cheap", "studies"),
-     ("from ..nb12_paper_and_release import reading", "studies.nb11_budget_and_utility")],
-)  # fmt: skip
+    [
+        ("import studies.nb12_paper_and_release", "unlearnlib"),
+        ("from studies import nb12_paper_and_release as release", "unlearnlib.lab"),
+        ("def f():\n    from .nb12_paper_and_release.steps import cheap", "studies"),
+        ("from ..nb12_paper_and_release import reading", "studies.nb11_budget_and_utility"),
+    ],
+)
 def test_that_check_sees_every_way_to_import_them(source, package):
     assert uses_release(source, package)
     assert not uses_release("from .figures import nb12_paper_and_release", "studies.benchmarks")
@@ -133,8 +135,10 @@ def test_unsquared_norms_have_the_gradient_and_hessian_of_their_formula(softmax,
     assert torch.allclose(F.gradient(softmax.w), torch.func.grad(formula)(softmax.w))
     H = softmax.hessian_by_hand() + 2.3 * torch.func.hessian(norms)(softmax.w)
     assert torch.allclose(F.hvp(softmax.w, v), H @ v)
-    assert torch.allclose(F.only([1, 2]).hvp(softmax.w, v) - softmax.objective([1, 2]).hvp(
-        softmax.w, v), 2.3 * torch.func.hessian(norms)(softmax.w) @ v)  # fmt: skip
+    assert torch.allclose(
+        F.only([1, 2]).hvp(softmax.w, v) - softmax.objective([1, 2]).hvp(softmax.w, v),
+        2.3 * torch.func.hessian(norms)(softmax.w) @ v,
+    )
 
 
 def test_no_damping_lifts_a_tensors_own_direction(softmax):
@@ -257,8 +261,10 @@ def test_the_epoch_kept_has_the_least_validation_loss(d):
     wild = Experiment(replace(SMALL, lr=0.01, epochs=20), 0)
     found = training.trained_on_a_part(wild, without_forgotten=False)
     held = wild.F.only(training.split(wild)[1])
-    by_hand = [held.value(w) - SMALL.weight_decay / 2 * float(w.double().square().sum())
-               for w in (found.best, found.last)]  # fmt: skip
+    by_hand = [
+        held.value(w) - SMALL.weight_decay / 2 * float(w.double().square().sum())
+        for w in (found.best, found.last)
+    ]
     assert by_hand == pytest.approx([min(found.losses), found.losses[-1]], rel=1e-4)
     assert len(found.losses) == 20 and min(found.losses) < found.losses[-1]
 
@@ -293,10 +299,12 @@ def features(n, m, seed=0):
 
 def test_an_attack_on_noise_is_at_chance_only_under_our_protocol():
     found = {
-        protocol: [scoring.by_protocol(protocol, "decision tree", features(60, 600, s), s)
-                   for s in range(4)]
+        protocol: [
+            scoring.by_protocol(protocol, "decision tree", features(60, 600, s), s)
+            for s in range(4)
+        ]
         for protocol in scoring.PROTOCOLS
-    }  # fmt: skip
+    }
     auc = {name: np.mean([one["AUC"] for one in runs]) for name, runs in found.items()}
     assert abs(auc["ours"] - 0.5) < 0.08 and abs(auc["unbalanced"] - 0.5) < 0.08
     assert auc["scored where fitted"] > 0.8 and auc["as released"] > 0.8
@@ -372,13 +380,19 @@ def test_stale_buffers_are_those_of_the_original():
 def rows(**values):
     """One column for each switch: values of every score at seeds 0 and 1."""
     return pd.DataFrame(
-        [{"switch": switch, "seed": seed, "epsilon": 1.0, **dict.fromkeys(outcome.COLUMNS, v)}
-         for switch, both in values.items() for seed, v in enumerate(both)]
-    )  # fmt: skip
+        [
+            {"switch": switch, "seed": seed, "epsilon": 1.0, **dict.fromkeys(outcome.COLUMNS, v)}
+            for switch, both in values.items()
+            for seed, v in enumerate(both)
+        ]
+    )
 
 
-REFERENCE = {"paper's reading": (0.5, 0.6), "retrained": (0.4, 0.4),
-             "retrained, another seed": (0.43, 0.2)}  # fmt: skip
+REFERENCE = {
+    "paper's reading": (0.5, 0.6),
+    "retrained": (0.4, 0.4),
+    "retrained, another seed": (0.43, 0.2),
+}
 
 
 def change(table, switch, column):
@@ -410,9 +424,13 @@ def test_a_promise_is_finite_infinite_or_none(epsilon, promise):
 
 @pytest.mark.parametrize(
     ("promised", "moved", "verdict"),
-    [("finite", False, "reproduced"), ("finite", True, "partly"),
-     ("infinite", False, "not reproduced"), ("no theorem", True, "not reproduced")],
-)  # fmt: skip
+    [
+        ("finite", False, "reproduced"),
+        ("finite", True, "partly"),
+        ("infinite", False, "not reproduced"),
+        ("no theorem", True, "not reproduced"),
+    ],
+)
 def test_the_code_computes_what_the_paper_says_if_no_switch_shows(promised, moved, verdict):
     table = pd.DataFrame(
         [{"switch": "a", "moved": moved}, {"switch": "not of code", "moved": True}]
@@ -426,8 +444,10 @@ def test_the_code_computes_what_the_paper_says_if_no_switch_shows(promised, move
     [(0.505, 0.495, "reproduced"), (0.505, 0.98, "partly"), (0.7, 0.98, "not reproduced")],
 )
 def test_an_attack_that_measures_scores_chance_on_noise(auc, accuracy, verdict):
-    table = pd.DataFrame([
-        {"protocol": "as released", "AUC": auc, "accuracy": accuracy},
-        {"protocol": "ours", "AUC": 0.9, "accuracy": 0.9},
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            {"protocol": "as released", "AUC": auc, "accuracy": accuracy},
+            {"protocol": "ours", "AUC": 0.9, "accuracy": 0.9},
+        ]
+    )
     assert verdicts.measures(table)[0] == verdict
