@@ -231,6 +231,7 @@ def _with_runs(kind: str, table: pd.DataFrame) -> str:
 
 
 def _title(results: Saved) -> str:
+    """Data and network, for the headline of a figure."""
     return results.numbers["title"]["value"]
 
 
