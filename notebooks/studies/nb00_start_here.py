@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,11 +30,12 @@ def toy(results: Saved) -> Figure:
     return fig
 
 
-def _points(ax: Axes, points, weights: dict) -> None:
+def _points(ax: Axes, points: pd.DataFrame, weights: dict) -> None:
+    """Draw the points, the ones to forget in orange, and the line of each model."""
     for label, marker in ((1, "o"), (-1, "s")):
         for forgotten, colour in ((False, "#bbbbbb"), (True, "#D55E00")):
-            some = points[(points.y == label) & (points.forgotten == forgotten)]
-            ax.scatter(some.x1, some.x2, marker=marker, color=colour, edgecolor="white", s=46)
+            group = points[(points.y == label) & (points.forgotten == forgotten)]
+            ax.scatter(group.x1, group.x2, marker=marker, color=colour, edgecolor="white", s=46)
     for model in MODELS:
         w1, w2 = weights[model]
         t = np.array([-1.0, 1.0])
@@ -45,6 +47,7 @@ def _points(ax: Axes, points, weights: dict) -> None:
 
 
 def _plane(ax: Axes, results: Saved, weights: dict) -> None:
+    """Draw the loss on the retained points over both weights, and the step as an arrow."""
     grid = results.numbers["toy landscape"]["value"]
     F_r = np.array(grid["values"])
     levels = F_r.min() + np.geomspace(2e-4, 0.5, 9)
@@ -78,9 +81,9 @@ def forgetting(results: Saved) -> Figure:
     for i, model in enumerate(MODELS):
         for j, samples in enumerate(SETS):
             values = table[(table.model == model) & (table.samples == samples)].accuracy * 100
-            at = j + 0.22 * (i - 1)
-            spots = at + np.linspace(-0.05, 0.05, len(values)) if len(values) > 1 else [at]
-            ax.plot([at - 0.09, at + 0.09], [values.mean()] * 2, color=COLOURS[model], lw=3)
+            place = j + 0.22 * (i - 1)
+            spots = place + np.linspace(-0.05, 0.05, len(values)) if len(values) > 1 else [place]
+            ax.plot([place - 0.09, place + 0.09], [values.mean()] * 2, color=COLOURS[model], lw=3)
             ax.scatter(
                 spots,
                 values,

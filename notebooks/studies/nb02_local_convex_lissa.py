@@ -24,9 +24,9 @@ def spectral_filter(results: Saved) -> Figure:
     for row, colour in zip(settings.itertuples(), ramp(len(settings)), strict=True):
         inside = a < 2 * row.scale
         ax.plot(a[inside], bounds.lissa_filter(a[inside], row.scale, row.steps), color=colour)
-        some = measured[(measured.scale == row.scale) & (measured.steps == row.steps)]
+        at_setting = measured[(measured.scale == row.scale) & (measured.steps == row.steps)]
         label = f"{row.name}: scale {number(row.scale)}, {row.steps:,} steps"
-        ax.scatter(some.eigenvalue, some.answer, color=colour, s=10, label=label)
+        ax.scatter(at_setting.eigenvalue, at_setting.answer, color=colour, s=10, label=label)
         ax.axhline((row.steps + 1) / row.scale, color=colour, ls=":", lw=0.8)
     ax.set(xscale="log", yscale="log", xlabel="eigenvalue a of H + lam I", ylabel="answer")
     ax.set_title(f"{results.numbers['small title']['value']}; dotted: (steps + 1)/scale")
@@ -77,11 +77,11 @@ def solvers(results: Saved) -> Figure:
     table = results.table("solvers")
     for name in table.solver.unique():
         for k, seed in enumerate(sorted(table.seed.unique())):
-            some = table[(table.solver == name) & (table.seed == seed)]
+            at_seed = table[(table.solver == name) & (table.seed == seed)]
             look = dict(color=COLOURS[name], marker=MARKERS[name], ms=4, lw=1.2)
             label = name if k == 0 else None
-            work.plot(some.passes, some.residual, label=label, **look)
-            clock.plot(some.seconds, some.residual, label=label, **look)
+            work.plot(at_seed.passes, at_seed.residual, label=label, **look)
+            clock.plot(at_seed.seconds, at_seed.residual, label=label, **look)
     for ax, what in ((work, "Hessian products, in passes over the data"), (clock, "seconds")):
         ax.set(xlabel=what, ylabel="relative residual", yscale="log", xscale="log")
         few_decades(ax.xaxis)

@@ -10,86 +10,63 @@ from matplotlib.figure import Figure
 
 from unlearnlib.evaluation.metrics import distance, tug_of_war
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import METHODS, estimate, fields, solve_by_cg, tune, whose
-from unlearnlib.lab.parallel import train_together
+from unlearnlib.lab.methods import Contender, Method, estimate, solve_by_cg, tune
 from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
-from unlearnlib.lab.settings import TUNING_SEED
-from unlearnlib.progress import bar
 
 SETS = ("forgotten", "retained", "test")
 RETRAINED = ("retrained", "elsewhere")
+GOALS = {
+    "trained": "from trained",
+    "retrained": "same seed",
+    "elsewhere": "another seed",
+    "warm": "warm start",
+}
 ENDS = {"same seed": "D", "another seed": "s", "warm start": "o"}
 
 
-def tuning_rows(pair: Pair) -> list[dict]:
-    """Every trial of every method, on held-out training images, and which one was kept."""
-    held_out = Experiment(pair, TUNING_SEED, tuning=True)
-    train_together([held_out], ("trained", "retrained", "elsewhere"), f"models of {pair.name}")
-    rows = []
-    for method in bar(METHODS.values(), f"tuning on {pair.name}"):
-        tuned = tune(pair, method)
-        for trial in tuned.trials:
-            row = {"pair": pair.name, "method": method.name, "knob": method.knob}
-            rows.append({**row, **trial, "kept": trial["setting"] == tuned.setting})
-    return rows
+def tuning_row(pair: Pair, method: Method, trial: dict) -> dict:
+    """One trial of a method's knob: its setting, its Tug-of-War, and whether it was kept."""
+    kept = trial["setting"] == tune(pair, method).setting
+    return {"knob": method.knob, **trial, "kept": kept}
 
 
-def scores_rows(pair: Pair) -> list[dict]:
-    """F1 on the three sets, its gap to retraining on the forgotten one, and the Tug-of-War."""
-    rows = []
-    for d, contenders in fields(pair):
-        reference = contenders["retrained"].scores
-        for name, it in contenders.items():
-            gap = abs(it.scores["forgotten"] - reference["forgotten"])
-            closeness = {"gap": gap, "ToW": tug_of_war(it.scores, reference)}
-            row = {**whose(d, name), **it.scores, **closeness, "seconds": it.seconds}
-            rows.append({**row, "setting": it.setting})
-    return rows
+def score_row(contenders: dict[str, Contender], method: str) -> dict:
+    """F1 of one method on the three sets, and how close it comes to retraining.
+
+    gap   difference to retraining's F1 on the forgotten images
+    ToW   Tug-of-War against retraining: 1 where F1 agrees on all three sets
+    """
+    contender, reference = contenders[method], contenders["retrained"].scores
+    gap = abs(contender.scores["forgotten"] - reference["forgotten"])
+    closeness = {"gap": gap, "ToW": tug_of_war(contender.scores, reference)}
+    run = {"seconds": contender.seconds, "setting": contender.setting}
+    return contender.scores | closeness | run
 
 
-def distances_rows(pair: Pair) -> list[dict]:
-    """How far each contender is from where it began, and from the three kinds of retraining."""
-    rows = []
-    for d, contenders in fields(pair):
-        ends = {
-            "trained": "from trained",
-            "retrained": "same seed",
-            "elsewhere": "another seed",
-            "warm": "warm start",
-        }
-        for name, it in contenders.items():
-            lengths = {label: distance(it.w, contenders[end].w) for end, label in ends.items()}
-            rows.append({**whose(d, name), **lengths, "norm": float(it.w.double().norm())})
-    return rows
+def distance_row(contenders: dict[str, Contender], method: str) -> dict:
+    """Distances of one method's weights to the trained model and to three retrained ones."""
+    w = contenders[method].w
+    lengths = {label: distance(w, contenders[end].w) for end, label in GOALS.items()}
+    return lengths | {"norm": float(w.double().norm())}
 
 
-def reach_rows(pair: Pair) -> list[dict]:
-    """By damping: how much of the way to the warm-started retraining the noiseless step covers."""
-    experiments = [Experiment(pair, seed) for seed in pair.seeds]
-    train_together(experiments, ("trained", "warm"), f"models of {pair.name}")
-    rows = []
-    for d in bar(experiments, "dampings"):
-        goal = d.warm.w
-        for lam in METHODS["certified (CG)"].settings(pair):
-            w = estimate(solve_by_cg, d, lam)
-            share = 1 - distance(w, goal) / distance(d.w, goal)
-            rows.append({"seed": d.seed, "lam": lam, "step": distance(w, d.w), "covered": share})
-    return rows
+def reach_row(d: Experiment, lam: float) -> dict:
+    """At one damping: length of the noiseless step, and the share of the way that it covers.
+
+    covered   of the way from the trained model to the warm-started retraining: 1 is all of it
+    """
+    w, goal = estimate(solve_by_cg, d, lam), d.warm.w
+    share = 1 - distance(w, goal) / distance(d.w, goal)
+    return {"step": distance(w, d.w), "covered": share}
 
 
-def gradients_rows(pair: Pair) -> list[dict]:
-    """||grad F_r|| of the three models that never left, or never saw, the forgotten images."""
-    names, rows = ("trained", "retrained", "warm"), []
-    experiments = [Experiment(pair, seed) for seed in pair.seeds]
-    train_together(experiments, names, f"models of {pair.name}")
-    for d in experiments:
-        for name in names:
-            run = getattr(d, name)
-            slope = d.F_r.with_buffers(run.buffers).gradient(run.w)
-            rows.append({**whose(d, name), "gradient": float(slope.norm())})
-    return rows
+def gradient_row(d: Experiment, model: str) -> dict:
+    """||grad F_r|| of one of d's models: "trained", "retrained" or "warm"."""
+    run = getattr(d, model)
+    slope = d.F_r.with_buffers(run.buffers).gradient(run.w)
+    return {"gradient": float(slope.norm())}
 
 
 # ---- figures -----------------------------------------------------------------------------------
@@ -139,13 +116,13 @@ def closeness(results: Saved) -> Figure:
     fig, axes = canvas(len(pairs), width=4.6, height=4.4)
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
-        own = table[table.pair == pair]
+        of_pair = table[table.pair == pair]
         places = by_method(ax, methods, labelled=i == 0)
         for name, place in places.items():
-            _dots(ax, own[own.method == name].ToW, place, name)
-        best = own[own.method == "trained"].ToW.mean()
+            _dots(ax, of_pair[of_pair.method == name].ToW, place, name)
+        best = of_pair[of_pair.method == "trained"].ToW.mean()
         ax.axvline(best, color=COLOURS["trained"], ls="--", lw=1)
-        ax.set_title(_title(results, pair, runs(own.seed.nunique())), fontsize=9)
+        ax.set_title(_title(results, pair, runs(of_pair.seed.nunique())), fontsize=9)
         ax.set_xlabel("Tug-of-War against retraining")
         ax.grid(axis="y", visible=False)
     headline(fig, "1 is retraining with the same seed; dashed: doing nothing. Dots: seeds")
@@ -159,10 +136,10 @@ def distances(results: Saved) -> Figure:
     fig, axes = canvas(len(pairs), width=4.6, height=4.4)
     methods = [name for name in table.method.unique() if name not in RETRAINED]
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
-        own = table[table.pair == pair]
+        of_pair = table[table.pair == pair]
         places = by_method(ax, methods, labelled=i == 0)
         for end, marker in ENDS.items():
-            mean = own.groupby("method")[end].mean()
+            mean = of_pair.groupby("method")[end].mean()
             colours = [COLOURS[name] for name in methods]
             ax.scatter(
                 mean[methods], [places[name] for name in methods], c=colours, marker=marker, s=34
@@ -170,7 +147,7 @@ def distances(results: Saved) -> Figure:
             ax.axvline(mean["trained"], color=COLOURS["trained"], ls="--", lw=0.8)
             ax.scatter([], [], color="#444444", marker=marker, label=end)
         ax.set(xlabel="distance ||w - other||, mean over seeds", xlim=(0, None))
-        ax.set_title(_title(results, pair, runs(own.seed.nunique())), fontsize=9)
+        ax.set_title(_title(results, pair, runs(of_pair.seed.nunique())), fontsize=9)
         ax.grid(axis="y", visible=False)
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, title="to retraining:", fontsize=8, loc="outside right center")
@@ -183,8 +160,8 @@ def reach(results: Saved) -> Figure:
     fig, (ax,) = canvas(width=7.0, height=3.2)
     table = results.table("reach")
     look = {"color": COLOURS["unlearned"], "marker": MARKERS["unlearned"]}
-    for _, own in table.groupby("seed"):
-        ax.plot(own.lam, 100 * own.covered, **look, lw=0.8, ms=4)
+    for _, at_seed in table.groupby("seed"):
+        ax.plot(at_seed.lam, 100 * at_seed.covered, **look, lw=0.8, ms=4)
     ax.axhline(0, color=COLOURS["trained"], ls="--", lw=1)
     ax.set(xscale="log", xlabel="damping lam", ylabel="of the way, %")
     ax.set_title(
@@ -201,10 +178,10 @@ def tuning(results: Saved) -> Figure:
     pairs, methods = list(table.pair.unique()), list(table.method.unique())
     fig, axes = canvas(len(pairs), width=4.6, height=3.8)
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
-        own = table[table.pair == pair]
+        of_pair = table[table.pair == pair]
         places = by_method(ax, methods, labelled=i == 0)
         for name, place in places.items():
-            tried = own[own.method == name]
+            tried = of_pair[of_pair.method == name]
             if "ToW" in tried and tried.ToW.notna().any():
                 scored = tried.dropna(subset="ToW")
                 ax.scatter(scored.ToW, [place] * len(scored), color=COLOURS[name], s=22)
@@ -218,7 +195,7 @@ def tuning(results: Saved) -> Figure:
 
 
 def _dots(ax: Axes, values, place: float, name: str) -> None:
-    """One dot a seed around a line at the mean."""
+    """Draw one dot a seed, and a bar at their mean."""
     spots = place + np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [place]
     look = {"color": COLOURS[name], "marker": MARKERS[name], "edgecolor": "white", "linewidth": 0.4}
     ax.scatter(values, spots, s=26, zorder=3, **look)
@@ -226,7 +203,7 @@ def _dots(ax: Axes, values, place: float, name: str) -> None:
 
 
 def _title(results: Saved, pair: str, more: str = "") -> str:
-    """What a panel of 4.6 inches says over itself."""
+    """The title of one panel, 4.6 inches wide: data and network, then `more`."""
     title = results.numbers["titles"]["value"][pair]
     return wrapped(", ".join(filter(None, (title, more))), 4.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,9 +12,8 @@ from torch import Tensor
 from unlearnlib.errors import require_choice
 from unlearnlib.evaluation import attacks
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import fields
+from unlearnlib.lab.methods import Contender
 from unlearnlib.lab.plots import COLOURS, by_method, canvas, headline
-from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import UNSEEN
@@ -24,50 +24,51 @@ CHANCE = {"accuracy": 0.5, "AUC": 0.5, "TPR at 1% FPR": 0.01}
 QUESTIONS = ("unseen", "retained")
 
 
-def attack_rows(pair: Pair, question: str) -> list[dict]:
-    """What each attacker makes of each contender, over all seeds: one row for each metric.
+def attack_scores(
+    d: Experiment, contenders: dict[str, Contender], question: str
+) -> dict[tuple[str, str], attacks.Scores]:
+    """What each attacker says of the samples at one seed, by (method, attacker).
 
     question   "unseen": forgotten against test images, never seen by any model. "retained":
                forgotten against retained images, which is what the released code asks.
     """
     require_choice("question", question, QUESTIONS)
-    found: dict[tuple[str, str], list[attacks.Scores]] = {}
-    for d, contenders in fields(pair):
-        others = _others(d, question)
-        original = d.F_trained.buffers
-        before = {
-            who: attacks.posteriors(F.with_buffers(original), d.w) for who, F in others.items()
-        }
-        for name, it in contenders.items():
-            seen = _features(d, others, before, it.w)
-            for attacker in attacks.ATTACKERS:
-                kind = "loss" if attacker == attacks.LOSS_THRESHOLD else "posteriors"
-                seed = seed_of(f"attack {question}", d.seed)
-                made = attacks.attack(attacker, *seen[kind], seed=seed)
-                found.setdefault((name, attacker), []).append(made)
-    rows = []
-    for (name, attacker), runs in found.items():
-        for metric, value in attacks.strength(runs).items():
-            row = {"pair": pair.name, "method": name, "attacker": attacker, "metric": metric}
-            rows.append({**row, **value, "members": sum(len(run.members) for run in runs)})
-    return rows
+    samples = _samples(d, question)
+    original, seed = d.F_trained.buffers, seed_of(f"attack {question}", d.seed)
+    before = {who: attacks.posteriors(F.with_buffers(original), d.w) for who, F in samples.items()}
+    scores = {}
+    for method, contender in contenders.items():
+        features = _features(d, samples, before, contender.w)
+        for attacker in attacks.ATTACKERS:
+            kind = "loss" if attacker == attacks.LOSS_THRESHOLD else "posteriors"
+            scores[method, attacker] = attacks.attack(attacker, *features[kind], seed=seed)
+    return scores
 
 
-def _others(d: Experiment, question: str) -> dict[str, Objective]:
-    """The forgotten samples, and those that they are to be told from."""
+def strength_rows(runs: list[attacks.Scores]) -> list[dict]:
+    """One row for each metric: an attacker's strength over all seeds, with its 95% interval."""
+    members = sum(len(run.members) for run in runs)
+    strength = attacks.strength(runs)
+    return [{"metric": metric, **value, "members": members} for metric, value in strength.items()]
+
+
+def _samples(d: Experiment, question: str) -> dict[str, Objective]:
+    """The forgotten samples ("members"), and those to tell them from ("unseen")."""
     pool = d.F_test if question == "unseen" else d.F_r
     order = torch.randperm(pool.n, generator=generator(f"{question} pool", d.seed))
     return {"members": d.F_u, "unseen": pool.only(order[: max(UNSEEN, d.F_u.n)])}
 
 
-def _features(d: Experiment, sets: dict, before: dict, w: Tensor) -> dict[str, list[np.ndarray]]:
-    """What the attackers see of the members and of the others: losses, and sorted posteriors."""
+def _features(
+    d: Experiment, samples: dict[str, Objective], before: dict[str, Tensor], w: Tensor
+) -> dict[str, list[np.ndarray]]:
+    """What the attackers see of members and unseen samples: losses, and sorted posteriors."""
     publish = d.published(w)
-    at = {who: publish(F) for who, F in sets.items()}
+    after = {who: publish(F) for who, F in samples.items()}
     return {
-        "loss": [attacks.confidences(F, w) for F in at.values()],
+        "loss": [attacks.confidences(F, w) for F in after.values()],
         "posteriors": [
-            attacks.features(before[who], attacks.posteriors(F, w)) for who, F in at.items()
+            attacks.features(before[who], attacks.posteriors(F, w)) for who, F in after.items()
         ],
     }
 
@@ -96,7 +97,7 @@ def attacks_retained(results: Saved) -> Figure:
 
 
 def _attacks(results: Saved, pair: str, question: str) -> Figure:
-    """Each attacker on each method by the three metrics, with 95% intervals."""
+    """Draw each attacker on each method, a panel for each of three metrics, with 95% intervals."""
     fig, axes = canvas(3, width=4.4, height=5.6)
     table = results.table(f"attacks, {question}").query("pair == @pair")
     for i, (ax, metric) in enumerate(zip(axes, CHANCE, strict=True)):
@@ -117,7 +118,8 @@ def _attacks(results: Saved, pair: str, question: str) -> Figure:
     return fig
 
 
-def _panel(ax: Axes, table, labelled: bool) -> None:
+def _panel(ax: Axes, table: pd.DataFrame, labelled: bool) -> None:
+    """Draw one metric: a mark for each attacker on each method, with its interval."""
     places = by_method(ax, list(table.method.unique()), labelled)
     shifts = dict(zip(ATTACKERS, np.linspace(-0.3, 0.3, len(ATTACKERS)), strict=True))
     reference = table[

@@ -53,7 +53,7 @@ class Cost:
 
 
 def epochs_needed(pair: Pair) -> tuple[int, list[float]]:
-    """The epochs that retraining needs, and its validation accuracy after each.
+    """How many epochs retraining needs, and its validation accuracy after each epoch.
 
     The first whose accuracy is within half a point of the best of the whole run: training on from
     there is not counted against retraining. Read off held-out training images, at the tuning seed.
@@ -90,7 +90,7 @@ def dense_seconds(
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Slope and offset of the least-squares line."""
+    """Slope and offset of the least-squares line through (x, y)."""
     slope, offset = np.polyfit(x, y, 1)
     return float(slope), float(offset)
 
@@ -103,12 +103,12 @@ def plateaus(results: Saved) -> Figure:
     fig, axes = canvas(3, width=4.4, height=3.2)
     curves, needed = results.table("validation"), results.table("retraining").set_index("pair")
     for ax, pair in zip(axes, needed.index, strict=True):
-        own = curves[curves.pair == pair]
+        of_pair = curves[curves.pair == pair]
         epochs = needed.loc[pair, "epochs needed"]
-        ax.plot(own.epoch, 100 * own.accuracy, color=COLOURS["retrained"], marker="D", ms=3)
+        ax.plot(of_pair.epoch, 100 * of_pair.accuracy, color=COLOURS["retrained"], marker="D", ms=3)
         ax.axvline(epochs, color="#000000", ls="--", lw=1)
         ax.set(xlabel="epoch", ylabel="validation accuracy, %")
-        ax.set_title(f"{_title(results, pair)}\ndone after {epochs} of {len(own)}", fontsize=9)
+        ax.set_title(f"{_title(results, pair)}\ndone after {epochs} of {len(of_pair)}", fontsize=9)
     headline(fig, "retraining is charged up to the dashed epoch, one seed")
     return fig
 
@@ -120,17 +120,17 @@ def seconds(results: Saved) -> Figure:
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, needed.index, strict=True)):
         timed = table[table.pair == pair].set_index("method")
-        own, times = timed.seconds, timed.runs.iloc[0]
+        taken, times = timed.seconds, timed.runs.iloc[0]
         retraining = needed.loc[pair, "seconds"]
         places = by_method(ax, methods, labelled=i == 0)
         for name, place in places.items():
-            if name not in own:
+            if name not in taken:
                 continue
-            ax.barh(place, own[name], color=COLOURS[name], height=0.6)
+            ax.barh(place, taken[name], color=COLOURS[name], height=0.6)
             ax.text(
-                own[name] * 1.15,
+                taken[name] * 1.15,
                 place,
-                f"{number(retraining / own[name])}x",
+                f"{number(retraining / taken[name])}x",
                 va="center",
                 fontsize=8,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
@@ -138,9 +138,9 @@ def seconds(results: Saved) -> Figure:
             )
         ax.axvline(retraining, color=COLOURS["retrained"], lw=2)
         ax.set(xscale="log", xlabel="seconds")
-        ax.set_xlim(min(own.min(), retraining) / 3, max(own.max(), retraining) * 6)
-        said = f"retraining (line): {number(retraining)} s; bars: median of {times}"
-        ax.set_title(f"{_title(results, pair)}\n{said}", fontsize=9)
+        ax.set_xlim(min(taken.min(), retraining) / 3, max(taken.max(), retraining) * 6)
+        text = f"retraining (line): {number(retraining)} s; bars: median of {times}"
+        ax.set_title(f"{_title(results, pair)}\n{text}", fontsize=9)
         ax.grid(axis="y", visible=False)
     headline(fig, "x: times faster than retraining (line: median of 3); one seed")
     return fig
@@ -191,15 +191,21 @@ def growth(results: Saved) -> Figure:
     """Cost by images, steps and weights (complexity of LiSSA)."""
     fig, axes = canvas(3, width=4.4, height=3.6)
     table = results.table("growth")
-    for ax, (what, label) in zip(
+    for ax, (quantity, label) in zip(
         axes, (("n", "samples n"), ("p", "weights p"), ("s", "steps s (CG: products)")), strict=True
     ):
-        own = table[table.varied == what]
-        for name in own.solver.unique():
-            some = own[own.solver == name]
-            ax.plot(some["at"], some.seconds, color=COLOURS[name], marker=MARKERS[name], label=name)
-            guide = some.seconds.iloc[-1] * some["at"] / some["at"].iloc[-1]
-            ax.plot(some["at"], guide, color=COLOURS[name], ls=":", lw=1)
+        of_quantity = table[table.varied == quantity]
+        for name in of_quantity.solver.unique():
+            of_solver = of_quantity[of_quantity.solver == name]
+            ax.plot(
+                of_solver["at"],
+                of_solver.seconds,
+                color=COLOURS[name],
+                marker=MARKERS[name],
+                label=name,
+            )
+            guide = of_solver.seconds.iloc[-1] * of_solver["at"] / of_solver["at"].iloc[-1]
+            ax.plot(of_solver["at"], guide, color=COLOURS[name], ls=":", lw=1)
         ax.set(xscale="log", yscale="log", xlabel=label, ylabel="seconds")
         few_decades(ax.xaxis)
         ax.tick_params(axis="x", labelsize=8, rotation=30)
@@ -237,6 +243,7 @@ def speed_up(results: Saved) -> Figure:
 
 
 def _title(results: Saved, pair: str, inches: float = 4.0) -> str:
+    """Data and network of a pair, wrapped to the width of a panel."""
     return wrapped(results.numbers["titles"]["value"][pair], inches)
 
 

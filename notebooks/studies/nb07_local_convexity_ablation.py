@@ -21,7 +21,7 @@ PARTS = {
 
 
 def damping_row(d: Experiment, lam: float) -> dict:
-    """The worst-case bound in its parts, and how far the real step gets, at one damping.
+    """Bound by parts, and distances of the real step, at one damping.
 
     nothing, error         distance to the retrained model, without a step and with it
     warm, nothing; warm    the same to the warm-started one
@@ -49,15 +49,19 @@ def bounds(results: Saved) -> Figure:
     """Bound, its parts, 2C and real error by damping (Table 3)."""
     table = results.table("dampings")
     fig, axes = canvas(table.pair.nunique(), width=6.0, height=4.2)
-    for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
+    for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for part, label in PARTS.items():
-            band(ax, own, "lam", part, color=COLOURS[part], ls="--", lw=1, label=label)
-        band(ax, own, "lam", "bound", color=COLOURS["bound"], label="bound (Theorem 3.4 with G)")
-        band(ax, own, "lam", "error", color=COLOURS["unlearned"], marker="o", label="real error")
-        ax.axhline(own["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C: no update at all")
+            band(ax, of_pair, "lam", part, color=COLOURS[part], ls="--", lw=1, label=label)
+        band(
+            ax, of_pair, "lam", "bound", color=COLOURS["bound"], label="bound (Theorem 3.4 with G)"
+        )
+        band(
+            ax, of_pair, "lam", "error", color=COLOURS["unlearned"], marker="o", label="real error"
+        )
+        ax.axhline(of_pair["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C: no update at all")
         ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="distance to retraining")
-        ax.set_ylim(own.error.min() / 10, None)
-        ax.set_title(_title(results, pair, own.seed.nunique()), fontsize=9)
+        ax.set_ylim(of_pair.error.min() / 10, None)
+        ax.set_title(_title(results, pair, of_pair.seed.nunique()), fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, fontsize=8, loc="outside right upper")
     headline(fig, "constants as measured, none of them proved; lines: means, bands: seeds")
@@ -68,15 +72,16 @@ def covered(results: Saved) -> Figure:
     """What the real step removes of the distance, by damping (Table 3)."""
     table = results.table("dampings")
     fig, axes = canvas(table.pair.nunique(), width=5.0, height=3.4)
-    for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
-        own = own.assign(
-            retrained=1 - own.error / own.nothing, warm=1 - own.warm / own["warm, nothing"]
+    for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
+        of_pair = of_pair.assign(
+            retrained=1 - of_pair.error / of_pair.nothing,
+            warm=1 - of_pair.warm / of_pair["warm, nothing"],
         )
         for name, label in (("warm", "to a warm start"), ("retrained", "to the same seed")):
-            band(ax, own, "lam", name, 1000, color=COLOURS[name], marker="o", label=label)
+            band(ax, of_pair, "lam", name, 1000, color=COLOURS[name], marker="o", label=label)
         ax.axhline(0, color=COLOURS["trained"], ls="--", lw=1)
         ax.set(xscale="log", xlabel="damping lam", ylabel="of the way, per mille")
-        ax.set_title(_title(results, pair, own.seed.nunique()), fontsize=9)
+        ax.set_title(_title(results, pair, of_pair.seed.nunique()), fontsize=9)
         ax.legend(title="retraining", fontsize=8, title_fontsize=8)
     return fig
 
@@ -115,8 +120,8 @@ def stationary_sizes(results: Saved) -> Figure:
     band(ax, table, "n_u", "nothing", color=COLOURS["trained"], marker="s", label="nothing is done")
     lams = sorted(table.lam.unique())
     for lam, colour in zip(lams, ramp(len(lams)), strict=True):
-        own = table[table.lam == lam].dropna(subset="error")
-        band(ax, own, "n_u", "error", color=colour, marker="o", label=f"lam = {lam:g}")
+        at_lam = table[table.lam == lam].dropna(subset="error")
+        band(ax, at_lam, "n_u", "error", color=colour, marker="o", label=f"lam = {lam:g}")
     ax.axhline(results.numbers["stationary 2C"]["value"], color=COLOURS["2C"], lw=1, label="2C")
     ax.set(yscale="log", ylabel="distance to the retrained model")
     _sized(ax)
@@ -131,6 +136,7 @@ def stationary_sizes(results: Saved) -> Figure:
 
 
 def _sized(*axes: Axes) -> None:
+    """Label the axes by the size of the forget set."""
     for ax in axes:
         ax.set(xscale="log", xlabel="images forgotten, n_u")
     if len(axes) > 1:
@@ -139,6 +145,7 @@ def _sized(*axes: Axes) -> None:
 
 
 def _title(results: Saved, pair: str, seeds: int) -> str:
+    """The title of one panel: data, network and number of seeds."""
     return wrapped(f"{results.numbers['titles']['value'][pair]}, {runs(seeds)}", 4.2)
 
 

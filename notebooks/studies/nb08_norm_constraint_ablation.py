@@ -15,7 +15,7 @@ from unlearnlib.lab.results import Saved
 
 
 def radius_row(d: Experiment, lam: float) -> dict:
-    """Bound, real error and scores where both models are trained in d's ball.
+    """Bound, real error and scores in one ball: that of d, for both trainings.
 
     start, norm   of the weights before training (and before any projection), and after it
     projected     the largest share of an epoch's steps that ended outside the ball
@@ -47,13 +47,13 @@ def bounds(results: Saved) -> Figure:
     }
     table = results.table("radii")
     fig, axes = canvas(table.pair.nunique(), width=6.0, height=4.0)
-    for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
+    for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for name, label in lines.items():
             size = {"ms": 9} if name == "nothing" else {}
-            finite = own[np.isfinite(own[name])]
-            _by_radius(ax, finite, name, own, color=look[name], label=label, **size)
+            finite = of_pair[np.isfinite(of_pair[name])]
+            _by_radius(ax, finite, name, of_pair, color=look[name], label=label, **size)
         ax.set(yscale="log", ylabel="distance to retraining")
-        _finished(ax, results, pair, own)
+        _finished(ax, results, pair, of_pair)
     fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     return fig
 
@@ -62,13 +62,13 @@ def scores(results: Saved) -> Figure:
     """Accuracy by radius."""
     table = results.table("radii")
     fig, axes = canvas(table.pair.nunique(), width=6.0, height=3.8)
-    for ax, (pair, own) in zip(axes, table.groupby("pair", sort=False), strict=True):
+    for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for name in ("trained", "unlearned", "retrained"):
             _by_radius(
                 ax,
-                own,
+                of_pair,
                 f"forgotten, {name}",
-                own,
+                of_pair,
                 100,
                 color=COLOURS[name],
                 marker=MARKERS[name],
@@ -77,9 +77,9 @@ def scores(results: Saved) -> Figure:
         for name, style in (("trained", ":"), ("retrained", "--")):
             _by_radius(
                 ax,
-                own,
+                of_pair,
                 f"test, {name}",
-                own,
+                of_pair,
                 100,
                 color="#000000",
                 ls=style,
@@ -87,27 +87,28 @@ def scores(results: Saved) -> Figure:
                 label=f"test images, {name}",
             )
         ax.set(ylabel="accuracy (micro F1), %")
-        _finished(ax, results, pair, own)
+        _finished(ax, results, pair, of_pair)
     fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     return fig
 
 
 def _by_radius(
-    ax: Axes, own: pd.DataFrame, y: str, whole: pd.DataFrame, factor: float = 1.0, **look
+    ax: Axes, rows: pd.DataFrame, y: str, whole: pd.DataFrame, factor: float = 1.0, **look
 ) -> None:
-    """Mean and range by radius, radii evenly spaced so that "none" has a place."""
+    """Draw mean and range by radius, the radii evenly spaced so that "none" has a place."""
     places = {C: i for i, C in enumerate(sorted(whole.C.unique()))}
-    values = factor * own.groupby("C")[y].agg(["mean", "min", "max"])
+    values = factor * rows.groupby("C")[y].agg(["mean", "min", "max"])
     where = [places[C] for C in values.index]
     ax.fill_between(where, values["min"], values["max"], color=look["color"], alpha=0.15, lw=0)
     ax.plot(where, values["mean"], **{"marker": "o", "ms": 5, "lw": 1.5} | look)
 
 
-def _finished(ax: Axes, results: Saved, pair: str, own: pd.DataFrame) -> None:
-    radii = sorted(own.C.unique())
+def _finished(ax: Axes, results: Saved, pair: str, of_pair: pd.DataFrame) -> None:
+    """Add radii, axis label and title to a panel."""
+    radii = sorted(of_pair.C.unique())
     ax.set_xticks(range(len(radii)), [radius(C) for C in radii])
     ax.set_xlabel("radius C of both trainings")
-    title = f"{results.numbers['titles']['value'][pair]}, {runs(own.seed.nunique())}"
+    title = f"{results.numbers['titles']['value'][pair]}, {runs(of_pair.seed.nunique())}"
     ax.set_title(wrapped(title, 4.2), fontsize=9)
 
 

@@ -27,9 +27,9 @@ from unlearnlib.objective import Objective
 def stop_row(d: Experiment, lam: float, gradient: str) -> dict:
     """Bound, real error and scores of the step from where d's training stopped.
 
-    gradient   that the step acts on: "retained", or "forget", the paper's cheap form
+    gradient   that the step starts from: "retained", or "forget", the paper's cheap form
     whole      ||grad F(w)||, what training left over
-    signal     n_u/(n - n_u) ||grad F_u(w)||, what the forgotten images pull
+    signal     n_u/(n - n_u) ||grad F_u(w)||, the pull of the forgotten images
     G          ||grad F_r|| at the retrained model, as Proposition 4.1 wants it
     """
     F, w = d.F_trained, step.estimate(d, lam, gradient)
@@ -44,7 +44,10 @@ def stop_row(d: Experiment, lam: float, gradient: str) -> dict:
 
 
 def leftover_row(model: Stationary, level: float, lam: float, gradient: str) -> dict:
-    """The step from where ||grad F|| came down to `level`; one image in a hundred is forgotten."""
+    """Gradients and real error of the step from where ||grad F|| came down to `level`.
+
+    One image in a hundred is forgotten.
+    """
     w, forget = model.at(level), model.d.forget
     row = {"level": level, "whole": float(model.F.gradient(w).norm())}
     row |= {"signal": signal(model.F, w, forget), "gradient": gradient}
@@ -52,7 +55,7 @@ def leftover_row(model: Stationary, level: float, lam: float, gradient: str) -> 
 
 
 def signal(F: Objective, w: Tensor, forget: Tensor) -> float:
-    """n_u/(n - n_u) ||grad F_u(w)||: the pull of the forgotten images."""
+    """The pull of the forgotten images: n_u/(n - n_u) ||grad F_u(w)||."""
     pull = len(forget) / (F.n - len(forget)) * F.only(forget).gradient(w)
     return float(pull.norm())
 
@@ -170,10 +173,10 @@ def regime(results: Saved) -> Figure:
     colours = [*ramp(len(sets) - 1), COLOURS["one class"]]
     sets = [name for name in sets if name != "one class"] + ["one class"]
     for name, colour in zip(sets, colours, strict=True):
-        own = table[table.forget == name].dropna(subset="error")
-        own = own.assign(left=own.error / own.nothing)
+        of_set = table[table.forget == name].dropna(subset="error")
+        of_set = of_set.assign(left=of_set.error / of_set.nothing)
         marker = "s" if name == "one class" else "o"
-        band(ax, own, "lam", "left", 100, color=colour, marker=marker, label=name)
+        band(ax, of_set, "lam", "left", 100, color=colour, marker=marker, label=name)
     ax.axhline(100, color=COLOURS["trained"], ls="--", lw=1)
     ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="of the distance left, %")
     few_decades(ax.yaxis)
@@ -189,6 +192,7 @@ def regime(results: Saved) -> Figure:
 
 
 def _stationary(results: Saved, seeds: int) -> str:
+    """The title of a figure of fully trained models."""
     return wrapped(f"{results.numbers['stationary title']['value']}, {runs(seeds)}", 4.4)
 
 

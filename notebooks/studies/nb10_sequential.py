@@ -4,6 +4,7 @@ Proposition 4.2).
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -25,7 +26,10 @@ from unlearnlib.unlearn import Release
 
 
 def queue(d: Experiment) -> SequentialUnlearner:
-    """What answers the requests: noise of SIGMA, the Hessian on a sample, from the trained model."""
+    """An unlearner that answers one request after the other, starting from the trained model.
+
+    Its noise is SIGMA; it solves with the Hessian of a sample of the retained images.
+    """
     return SequentialUnlearner(
         d.F_trained,
         d.w,
@@ -39,9 +43,10 @@ def queue(d: Experiment) -> SequentialUnlearner:
 
 
 def request_row(d: Experiment, queue: SequentialUnlearner, release: Release, gone: Tensor) -> dict:
-    """What a request did, `gone` being all that was asked for so far.
+    """Gradient, length of the step and accuracies of one request.
 
-    gradient   ||grad F_r(w)|| where the request starts, on what it leaves
+    gone       all images that were asked for so far
+    gradient   ||grad F_r(w)|| where the request starts, on the images still retained after it
     """
     measured, F_gone = release.certificate.measurements, d.F_trained.only(gone)
     return {
@@ -89,9 +94,9 @@ def with_epsilons(rows: list[dict], queue: SequentialUnlearner) -> list[dict]:
 
 
 def _solve(F_r: Objective, w: Tensor, b: Tensor, *, lam: float, tol: float) -> Solution:
-    """The damped system, with the Hessian of a sample of what is retained at that request.
+    """Solve the damped system with the Hessian of a sample of the images retained so far.
 
-    To the tolerance of the ablations, whatever is asked: the ball alone certifies here.
+    `tol` is ignored for the tolerance of the ablations: here only the ball certifies.
     """
     return solve_on(sample(F_r, HESSIAN_SAMPLE["mlp"], seed=0))(F_r, w, b, lam=lam)
 
@@ -118,15 +123,15 @@ def gradients(results: Saved) -> Figure:
         ("||grad F_r(w)|| at its start", "length of the step"),
         strict=True,
     ):
-        for kind, own in table.groupby("kind", sort=False):
+        for kind, of_kind in table.groupby("kind", sort=False):
             band(
                 ax,
-                own,
+                of_kind,
                 "request",
                 y,
                 color=COLOURS[kind],
                 marker=MARKERS[kind],
-                label=_with_runs(kind, own),
+                label=_with_runs(kind, of_kind),
             )
         ax.set(ylabel=label, ylim=(0, None))
         ax.set_xlabel("request")
@@ -138,31 +143,31 @@ def gradients(results: Saved) -> Figure:
 def bounds(results: Saved) -> Figure:
     """Worst-case bound, with the measured gradient, and real error by request (Proposition 4.2)."""
     table = results.table("requests")
-    own = table[table.kind == "random"]
+    random = table[table.kind == "random"]
     fig, (flat, real) = canvas(2, width=5.6, height=3.8)
-    band(flat, own, "request", "worst", color=COLOURS["bound"], label="Theorem 3.6, worst case")
+    band(flat, random, "request", "worst", color=COLOURS["bound"], label="Theorem 3.6, worst case")
     band(
         flat,
-        own,
+        random,
         "request",
         "measured",
         color=COLOURS["bound"],
         ls="--",
         label="with the measured gradient",
     )
-    flat.axhline(own["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
+    flat.axhline(random["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
     flat.set(yscale="log", ylabel="bound on the distance")
-    flat.set_title(f"random images, {runs(own.seed.nunique())}", fontsize=9)
-    for kind, its in table.dropna(subset="error").groupby("kind", sort=False):
-        band(real, its, "request", "nothing", color=COLOURS[kind], ls=":")
+    flat.set_title(f"random images, {runs(random.seed.nunique())}", fontsize=9)
+    for kind, of_kind in table.dropna(subset="error").groupby("kind", sort=False):
+        band(real, of_kind, "request", "nothing", color=COLOURS[kind], ls=":")
         band(
             real,
-            its,
+            of_kind,
             "request",
             "error",
             color=COLOURS[kind],
             marker=MARKERS[kind],
-            label=_with_runs(kind, its),
+            label=_with_runs(kind, of_kind),
         )
     real.set(ylabel="real distance to retraining", ylim=(0, None))
     real.set_title("dotted: nothing done", fontsize=9)
@@ -179,12 +184,12 @@ def scores(results: Saved) -> Figure:
     kinds = list(table.kind.unique())
     fig, axes = canvas(len(kinds), width=4.4, height=3.8)
     for ax, kind in zip(axes, kinds, strict=True):
-        own = table[table.kind == kind]
+        of_kind = table[table.kind == kind]
         for name in ("trained", "unlearned", "retrained"):
             y = f"forgotten, {name}"
             band(
                 ax,
-                own.dropna(subset=y),
+                of_kind.dropna(subset=y),
                 "request",
                 y,
                 100,
@@ -192,9 +197,9 @@ def scores(results: Saved) -> Figure:
                 marker=MARKERS[name],
                 label=f"forgotten so far, {name}",
             )
-        band(ax, own, "request", "test", 100, color="#000000", ls=":", label="test images")
+        band(ax, of_kind, "request", "test", 100, color="#000000", ls=":", label="test images")
         ax.set(ylabel="accuracy, %", ylim=(-4, 104))
-        ax.set_title(_with_runs(kind, own), fontsize=9)
+        ax.set_title(_with_runs(kind, of_kind), fontsize=9)
         ax.set_xlabel("request")
     fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     headline(fig, _title(results))
@@ -204,15 +209,15 @@ def scores(results: Saved) -> Figure:
 def budget(results: Saved) -> Figure:
     """Epsilon of each release, and of the history."""
     table = results.table("requests")
-    own = table[(table.kind == "random") & (table.seed == table.seed.min())]
+    rows = table[(table.kind == "random") & (table.seed == table.seed.min())]
     fig, (ax,) = canvas(width=6.4, height=3.6)
-    ax.plot(own.request, own.each, color=COLOURS["released"], marker="o", label="this release")
-    ax.plot(own.request, own.history, color=COLOURS["bound"], marker="s", label="all so far")
+    ax.plot(rows.request, rows.each, color=COLOURS["released"], marker="o", label="this release")
+    ax.plot(rows.request, rows.history, color=COLOURS["bound"], marker="s", label="all so far")
     ax.set(ylabel="epsilon", ylim=(0, None))
     facts = results.numbers
     ax.set_title(
         f"sigma = {facts['sigma']['value']:g}, delta = {facts['delta']['value']:g}, sensitivity "
-        f"2C = {own['2C'].iloc[0]:g}: the same for every seed and kind",
+        f"2C = {rows['2C'].iloc[0]:g}: the same for every seed and kind",
         fontsize=9,
     )
     ax.set_xlabel("request")
@@ -220,11 +225,13 @@ def budget(results: Saved) -> Figure:
     return fig
 
 
-def _with_runs(kind: str, own) -> str:
-    return f"{kind}, {runs(own.seed.nunique())}"
+def _with_runs(kind: str, table: pd.DataFrame) -> str:
+    """The kind of request, and how many seeds its rows come from."""
+    return f"{kind}, {runs(table.seed.nunique())}"
 
 
 def _title(results: Saved) -> str:
+    """Data and network, for the headline of a figure."""
     return results.numbers["title"]["value"]
 
 

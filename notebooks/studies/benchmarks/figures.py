@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearnlib.lab.plots import canvas, headline, wrapped
@@ -19,7 +20,7 @@ def speed(results: Saved) -> Figure:
     timed = results.table("timings").dropna(subset=["times faster"]).reset_index(drop=True)
     fig, (ax,) = canvas(height=0.27 * (len(timed) + 2 * timed.task.nunique()), width=9.5)
     place, places, labels = 0.0, [], []
-    for task, own in timed.groupby("task", sort=False):
+    for task, of_task in timed.groupby("task", sort=False):
         ax.text(
             0.0,
             place,
@@ -29,13 +30,13 @@ def speed(results: Saved) -> Figure:
             weight="bold",
             va="center",
         )
-        for _, row in own.iterrows():
+        for _, row in of_task.iterrows():
             place += 1
             colour = COLOURS[_side(row)]
             ax.barh(place, row["times faster"] - 1, left=1, color=colour, height=0.7)
             ax.plot(row["times faster"], place, "o", ms=4, color=colour)
-            said = f" {number(row['times faster'])}x" + _residual(row)
-            ax.text(max(row["times faster"], 1), place, said, fontsize=8, va="center")
+            text = f" {number(row['times faster'])}x" + _residual(row)
+            ax.text(max(row["times faster"], 1), place, text, fontsize=8, va="center")
             places.append(place)
             labels.append(row.contender)
         place += 1.6
@@ -49,7 +50,8 @@ def speed(results: Saved) -> Figure:
     return fig
 
 
-def _side(row) -> str:
+def _side(row: pd.Series) -> str:
+    """Whose contender this is: a key of COLOURS."""
     if row["times faster"] == 1:
         return "reference"
     if row.contender.startswith("("):
@@ -57,7 +59,8 @@ def _side(row) -> str:
     return "theirs" if any(name in row.contender for name in THEIRS) else "ours"
 
 
-def _residual(row) -> str:
+def _residual(row: pd.Series) -> str:
+    """The residual that the contender reached, as text; empty where it has none."""
     value = row.get("residual")
     return f", residual {number(value)}" if value is not None and value == value else ""
 

@@ -34,7 +34,7 @@ COLUMNS = ("task", "contender", "times faster", "times the time", "reached")
 
 
 def main(path: str) -> None:
-    """Results and figure from one run's timings."""
+    """Write results.json and the figure from the report at `path`, by pytest-benchmark."""
     report = read_json(path, "time anew with `make bench`")
     results = Results(NAME, profiles.load(os.environ.get(profiles.VARIABLE, PROFILE)))
     timings = rows(report["benchmarks"])
@@ -52,42 +52,43 @@ def rows(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:
               is extrapolated
     beside    that of the reference in turn with these rounds, which then is what counts
     """
-    found = [_row(benchmark) for benchmark in benchmarks]
-    tasks = list(dict.fromkeys(row["task"] for row in found))
-    found.sort(key=lambda row: tasks.index(row["task"]))
-    reference = {row["task"]: row["seconds"] for row in found if row.pop("against")}
-    for row in found:
+    measured = [_row(benchmark) for benchmark in benchmarks]
+    tasks = list(dict.fromkeys(row["task"] for row in measured))
+    measured.sort(key=lambda row: tasks.index(row["task"]))
+    reference = {row["task"]: row["seconds"] for row in measured if row.pop("against")}
+    for row in measured:
         known = row["task"] in reference and "exponent" not in row and "times" not in row
         beside = row.get("beside", reference.get(row["task"]))
         row["times faster"] = beside / row["seconds"] if known else None
-    return found
+    return measured
 
 
 def _row(benchmark: dict[str, Any]) -> dict[str, Any]:
+    """One timing: rounds, seconds, and the facts that the benchmark noted."""
     facts, stats = dict(benchmark["extra_info"]), benchmark["stats"]
     against = facts.pop("against", False)
-    own = {"seconds": stats["median"], "least": stats["min"], "most": stats["max"]}
+    times = {"seconds": stats["median"], "least": stats["min"], "most": stats["max"]}
     if "seconds" in facts:
-        own |= {"least": facts["seconds"], "most": facts["seconds"]}
-    return {"against": against, "rounds": stats["rounds"]} | own | facts
+        times |= {"least": facts["seconds"], "most": facts["seconds"]}
+    return {"against": against, "rounds": stats["rounds"]} | times | facts
 
 
 def at_scale(timings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of `scale.request`, from what ResNet-18's products took here."""
-    own = {row["contender"]: row for row in timings if row["task"] == RESNET}
-    gradient = own["gradient"]
+    """One row of `scale.request` for each number of processes, from ResNet-18's timings."""
+    resnet = {row["contender"]: row for row in timings if row["task"] == RESNET}
+    gradient = resnet["gradient"]
     rate = gradient["flop"] * BATCH / gradient["seconds"]
-    product = 1 / own["Hessian, fresh"]["times faster"]
+    product = 1 / resnet["Hessian, fresh"]["times faster"]
     terms = {"flop a second": rate, "gradients a product": product}
     return [scale.request(count, rate, product) | terms for count in PROCESSES]
 
 
 def scale_table(results: Saved) -> str:
-    """The estimate in Markdown."""
+    """The estimate for ResNet-50 as a Markdown table, and the text above it."""
     rows = results.table("scale")
     rate, product = rows["flop a second"][0], rows["gradients a product"][0]
     columns = [name for name in rows if name not in ("flop a second", "gradients a product")]
-    said = (
+    text = (
         f"An estimate for ResNet-50 on ImageNet ({scale.IMAGES:,} images, {scale.FORGOTTEN:,} to "
         f"forget, the Hessian on {scale.HESSIAN_SAMPLE:,} images and {scale.PRODUCTS} products), "
         f"for processes like the one measured: {rate / 1e9:.0f} GFLOP a second in a gradient of "
@@ -98,13 +99,13 @@ def scale_table(results: Saved) -> str:
         "(`torch.from_file`) rather than in memory."
     )
     cells = [map(number, row[columns]) for _, row in rows.iterrows()]
-    return f"{said}\n\n{markdown(columns, cells)}"
+    return f"{text}\n\n{markdown(columns, cells)}"
 
 
 def table(results: Saved) -> str:
-    """The rows in Markdown, with where and when they were timed."""
+    """All timings as a Markdown table, and where and when they were taken."""
     made, timed = results.provenance, results.table("timings")
-    said = (
+    text = (
         f"{len(timed)} timings of {made['finished'][:10]} at `{results.profile}`, torch "
         f"{made['packages']['torch']}, {made['machine']['cores']} cores, from "
         f"{made['git']['commit'][:7]}. Median (least to most) where there were several rounds."
@@ -116,7 +117,7 @@ def table(results: Saved) -> str:
         task = "" if row.task == before else row.task
         lines.append((task, row.contender, faster(row), times, reached(row)))
         before = row.task
-    return f"{said}\n\n{markdown(COLUMNS, lines)}"
+    return f"{text}\n\n{markdown(COLUMNS, lines)}"
 
 
 def faster(row: pd.Series) -> str:
@@ -143,7 +144,7 @@ FACTS = {
 
 
 def reached(row: pd.Series) -> str:
-    """What the contender reached, and what its time leaves out."""
+    """Residual, steps and other facts of a contender, and what its time leaves out."""
     facts = [
         says.format(number(row[name]))
         for name, says in FACTS.items()
@@ -154,6 +155,7 @@ def reached(row: pd.Series) -> str:
 
 
 def _absent(value: Any) -> bool:
+    """Whether a table has no value here: None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

@@ -26,7 +26,7 @@ FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Size:
-    """One network: p parameters; FLOP and bytes of a gradient's graph, an image."""
+    """A network: its parameters, and for each image FLOP and bytes of a gradient's graph."""
 
     parameters: int
     flop: float
@@ -46,19 +46,20 @@ def imagenet() -> Size:
 
 
 def flop_of_gradient(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """FLOP of one gradient of the mean loss over a batch, an image."""
+    """FLOP for each image of one gradient of the mean loss over a batch."""
     with FlopCounterMode(display=False) as counter:
         _slope(model, list(model.parameters()), x, y)
     return counter.get_total_flops() / len(x)
 
 
 def _slope(model: nn.Module, parameters: list[Tensor], x: Tensor, y: Tensor) -> None:
+    """Compute one gradient, with the graph that a Hessian product needs: a counter looks on."""
     loss = nn.functional.cross_entropy(model(x), y)
     torch.autograd.grad(loss, parameters, create_graph=True)
 
 
 def request(processes: int, flop_a_second: float, product: float) -> dict[str, float]:
-    """Hours and gigabytes a process for one request, what is prepared, and retraining.
+    """Estimated hours of one request, of what is prepared and of retraining; gigabytes a process.
 
     flop_a_second   of one process, in gradients
     product         gradients that a fresh Hessian product costs

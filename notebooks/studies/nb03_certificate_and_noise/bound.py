@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from unlearnlib import bounds
 from unlearnlib.cg import conjugate_gradient
@@ -14,6 +15,7 @@ from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.lab import proved
 from unlearnlib.lab.curvature import Known
 from unlearnlib.lab.data import Images
+from unlearnlib.lab.proved import Problem
 from unlearnlib.lab.seeds import generator
 from unlearnlib.lab.settings import DELTA
 from unlearnlib.newton import newton_update
@@ -22,6 +24,7 @@ from unlearnlib.progress import bar
 from unlearnlib.refinement import refine
 
 TIGHT = partial(conjugate_gradient, tol=1e-10)  # Theorem 3.4 is about the exact step
+EXACT = 1e-9  # the gradient of trained and retrained models, over mu
 TERMS = ("curvature changes", "damping", "residual gradient", "LiSSA's chance", "LiSSA's bias")
 
 
@@ -44,7 +47,7 @@ def terms(
 
 
 def waterfall(settings: Mapping[str, Mapping[str, float]]) -> list[dict]:
-    """By setting and term: what it adds to the bound; then the total, 2C, and what noise buys."""
+    """One row for each setting and term: its part of the bound. Then the total, and 2C."""
     rows = []
     for name, known in settings.items():
         parts = terms(**known)
@@ -54,8 +57,11 @@ def waterfall(settings: Mapping[str, Mapping[str, float]]) -> list[dict]:
 
 
 def savings(settings: Mapping[str, Mapping[str, float]], tol: float) -> list[dict]:
-    """By setting, the certified distance: Theorem 3.6's; with the solver's residual measured,
-    at most tol, in place of LiSSA's chance and bias; and with the estimate projected as well."""
+    """One row for each setting: the certified distance of Theorem 3.6, and two smaller ones.
+
+    residual measured   the solver's residual, at most tol, in place of LiSSA's chance and bias
+    and projected       with the estimate projected into the ball as well
+    """
     rows = []
     for name, known in settings.items():
         C, lam, lam_min, L, G = (known[k] for k in ("C", "lam", "lam_min", "L", "G"))
@@ -73,7 +79,7 @@ def savings(settings: Mapping[str, Mapping[str, float]], tol: float) -> list[dic
 
 
 def region(C: float, M: float, lams: Sequence[float], lam_mins: Sequence[float]) -> list[dict]:
-    """By lam and lam_min: Theorem 3.4 over 2C. Below one it says something."""
+    """One row for each lam and lam_min: the bound of Theorem 3.4 over 2C, useful below one."""
     return [
         {
             "lam": lam,
@@ -88,8 +94,10 @@ def region(C: float, M: float, lams: Sequence[float], lam_mins: Sequence[float])
 
 
 def mechanisms(epsilons: Sequence[float], deltas: Sequence[float]) -> list[dict]:
-    """By epsilon and delta: sigma over Delta, classical and analytic, and the delta that the
-    classical one really gives at that epsilon."""
+    """One row for each epsilon and delta: sigma over Delta, by the classical and the exact formula.
+
+    delta of the classical   what the classical sigma really gives at that epsilon
+    """
     rows = []
     for delta in deltas:
         for epsilon in epsilons:
@@ -107,7 +115,10 @@ def mechanisms(epsilons: Sequence[float], deltas: Sequence[float]) -> list[dict]
 
 
 def crossing(delta: float) -> float:
-    """The epsilon from which on the classical sigma is too small: bisection on its true delta."""
+    """The epsilon from which on the classical sigma is too small.
+
+    Found by bisection on the true delta of that sigma.
+    """
     low, high = 1.0, 1e3
     while high / low > 1 + 1e-9:
         middle = math.sqrt(low * high)
@@ -118,13 +129,13 @@ def crossing(delta: float) -> float:
 
 
 def failures(rhos: Sequence[float], epsilon: float, delta: float) -> list[dict]:
-    """What (epsilon, delta) becomes where the bound holds with probability 1 - rho only."""
+    """One row for each rho: (epsilon, delta) if the bound holds with probability 1 - rho."""
     pairs = [with_failure(epsilon, delta, rho) for rho in rhos]
     return [{"rho": rho, "epsilon": e, "delta": d} for rho, (e, d) in zip(rhos, pairs, strict=True)]
 
 
 def ladder(sigmas: Sequence[float], Deltas: Mapping[str, float]) -> list[dict]:
-    """By sigma and Delta: the epsilon that it buys."""
+    """One row for each sigma and Delta: the epsilon that this noise gives."""
     return [
         {
             "what": what,
@@ -140,42 +151,44 @@ def ladder(sigmas: Sequence[float], Deltas: Mapping[str, float]) -> list[dict]:
 def one_step(
     images: Images, settings: Sequence[tuple[float, float]], shares: Sequence[float], seed: int
 ) -> list[dict]:
-    """The paper's own theorem where every constant is proved: one Newton step, uncorrected.
+    """One row for each network and share forgotten: Theorem 3.4 where every constant is proved.
 
-    By (strength c, decay over curvature) of the tanh network and share of images forgotten:
-
-    nothing   what is certified without a step: r = 2 n_u g/(n mu), by stability
-    bound     Theorem 3.4 at lam = 0 in its local form: M r^2/(2 mu)
-    most      mu^2/(M g), the share of images up to which the bound is below r
-    moved, error   the real distances that both bound, to a retrained model
+    settings   (strength c, decay over curvature) of the tanh network
+    shares     of the images, to be forgotten
     """
     rows, width = [], proved.neurons(len(images.y_train))
     for strength, excess in bar(settings, "networks"):
         problem = proved.network(images, seed, width=width, strength=strength, excess=excess)
-        F, mu, M, g = problem.F, problem.mu, problem.M, problem.sample_gradient
-        exact = 1e-9 * mu
-        w = problem.trained(exact).w
-        order = torch.randperm(F.n, generator=generator("one step", seed))
+        w = problem.trained(EXACT * problem.mu).w
+        network = {"seed": seed, "strength": strength, "excess": excess}
+        order = torch.randperm(problem.F.n, generator=generator("one step", seed))
         for share in shares:
-            forget = order[: max(1, round(share * F.n))].tolist()
-            r = bounds.stability_bound(F.n, len(forget), g, mu, exact)
-            w_r = refine(F.without(forget), w, gradient=exact).w
-            estimate = newton_update(F, w, forget, lam=0.0, solver=TIGHT)
-            rows.append(
-                {
-                    "seed": seed,
-                    "strength": strength,
-                    "excess": excess,
-                    "share": share,
-                    "n_u": len(forget),
-                    "mu": mu,
-                    "M": M,
-                    "most": mu**2 / (M * g),
-                    "nothing": r,
-                    "bound": bounds.local_newton_bound(r, M, 0.0, mu, exact),
-                    "moved": distance(w, w_r),
-                    "error": distance(estimate, w_r),
-                    "test": accuracy(problem.F_test, w),
-                }
-            )
+            forget = order[: max(1, round(share * problem.F.n))].tolist()
+            rows.append(network | {"share": share} | _one_step_row(problem, w, forget))
     return rows
+
+
+def _one_step_row(problem: Problem, w: Tensor, forget: list[int]) -> dict:
+    """Bound and real error of one Newton step from w, uncorrected.
+
+    nothing        what is certified without a step: r = 2 n_u g/(n mu), by stability
+    bound          Theorem 3.4 at lam = 0 in its local form: M r^2/(2 mu)
+    most           mu^2/(M g), the share of images up to which the bound is below r
+    moved, error   the real distances that both bound, to a retrained model
+    """
+    F, mu, M, g = problem.F, problem.mu, problem.M, problem.sample_gradient
+    exact = EXACT * mu
+    r = bounds.stability_bound(F.n, len(forget), g, mu, exact)
+    w_r = refine(F.without(forget), w, gradient=exact).w
+    estimate = newton_update(F, w, forget, lam=0.0, solver=TIGHT)
+    return {
+        "n_u": len(forget),
+        "mu": mu,
+        "M": M,
+        "most": mu**2 / (M * g),
+        "nothing": r,
+        "bound": bounds.local_newton_bound(r, M, 0.0, mu, exact),
+        "moved": distance(w, w_r),
+        "error": distance(estimate, w_r),
+        "test": accuracy(problem.F_test, w),
+    }

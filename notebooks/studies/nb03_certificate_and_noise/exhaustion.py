@@ -39,8 +39,8 @@ DESCENT = 20  # iterations a request of descent-to-delete
 
 def problems(images: Images) -> list[Problem]:
     """Softmax regression (p = 100) and a tanh network (p = 40) on 40 images of 3 x 3 pixels."""
-    few = images.subset(SAMPLES, min(SAMPLES, len(images.y_test)))
-    tiny = replace(few, x_train=_shrunk(few.x_train), x_test=_shrunk(few.x_test))
+    sample = images.subset(SAMPLES, min(SAMPLES, len(images.y_test)))
+    tiny = replace(sample, x_train=_shrunk(sample.x_train), x_test=_shrunk(sample.x_test))
     return [
         proved.softmax(tiny, weight_decay=0.2),
         proved.network(tiny, seed=0, strength=0.3, excess=4.0, width=4),
@@ -48,7 +48,7 @@ def problems(images: Images) -> list[Problem]:
 
 
 def forget_sets(n: int, sizes: tuple[int, ...] = (1, 2)) -> dict[int, list[tuple[int, ...]]]:
-    """All of them, by size."""
+    """Every forget set of n samples, by size: tuples of row numbers."""
     return {k: list(combinations(range(n), k)) for k in sizes}
 
 
@@ -61,7 +61,7 @@ def retrained(problem: Problem, sets: list[tuple[int, ...]]) -> Tensor:
 
 
 def compare(problem: Problem, sizes: tuple[int, ...] = (1, 2)) -> list[dict]:
-    """By method and size of the forget set: the largest error over all sets, and the bound.
+    """One row for each method and size of forget set: the largest error over all, and the bound.
 
     doing nothing      w*; bound by stability
     one Newton step    Theorem 3.4 at lam = 0, in its local form, with the stability bound as r
@@ -128,11 +128,15 @@ def _methods(
 
 
 def _densely(F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> SimpleNamespace:
+    """Solve the damped system with the dense Hessian: exact, and small enough here."""
     return SimpleNamespace(x=torch.linalg.solve(F_r.hessian(w) + lam * torch.eye(F_r.p), b))
 
 
 def _minimisers(problem: Problem, masks: Tensor) -> Tensor:
-    """Newton's method on B objectives at once, one for each mask (B, n), full steps halved."""
+    """The minimisers (B, p) of B objectives, one for each mask (B, n) of retained samples.
+
+    By Newton's method on all of them at once; a step is halved until its gradient is smaller.
+    """
     x, y = proved.features(problem.images.x_train), problem.images.y_train
     names = [name for name, _ in problem.net.named_parameters()]
     shapes = [q.shape for q in problem.net.parameters()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -29,17 +31,23 @@ def waterfall(results: Saved) -> Figure:
     settings = list(table.setting.unique())
     fig, axes = canvas(len(settings), width=3.9, height=3.0)
     for ax, setting in zip(axes, settings, strict=True):
-        own = table[table.setting == setting].set_index("term").value
+        by_term = table[table.setting == setting].set_index("term").value
         names = [*TERMS, "bound"]
         colours = [*BARS.values(), COLOURS["bound"]]
         for place, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            ax.barh(place, max(own[name], 1e-3), color=colour, left=0)
-            ax.text(max(own[name], 1e-3), place, f" {number(own[name])}", va="center", fontsize=8)
-        ax.axvline(own["2C"], color=COLOURS["2C"], lw=1.5)
+            ax.barh(place, max(by_term[name], 1e-3), color=colour, left=0)
+            ax.text(
+                max(by_term[name], 1e-3),
+                place,
+                f" {number(by_term[name])}",
+                va="center",
+                fontsize=8,
+            )
+        ax.axvline(by_term["2C"], color=COLOURS["2C"], lw=1.5)
         ax.text(
-            own["2C"],
+            by_term["2C"],
             -0.75,
-            f"2C = {number(own['2C'])}",
+            f"2C = {number(by_term['2C'])}",
             color=COLOURS["2C"],
             fontsize=8,
             ha="center",
@@ -85,7 +93,8 @@ def region(results: Saved) -> Figure:
     return fig
 
 
-def _some(values, count: int) -> list[float]:
+def _some(values: pd.Index, count: int) -> list[float]:
+    """So many of the values, evenly spaced from first to last."""
     places = np.linspace(0, len(values) - 1, count).round().astype(int)
     return [values[place] for place in places]
 
@@ -94,16 +103,16 @@ def mechanisms(results: Saved) -> Figure:
     """Classical against exact noise, and the delta that the classical one gives (Theorem 2.3)."""
     table = results.table("mechanisms")
     fig, (sizes, truth) = canvas(2, width=5.6, height=3.8)
-    for (delta, own), colour in zip(
+    for (delta, at_delta), colour in zip(
         table.groupby("delta"), ramp(table.delta.nunique()), strict=True
     ):
         sizes.plot(
-            own.epsilon,
-            own.classical / own.analytic,
+            at_delta.epsilon,
+            at_delta.classical / at_delta.analytic,
             color=colour,
             label=f"delta = {number(delta)}",
         )
-        truth.plot(own.epsilon, own["delta of the classical"] / delta, color=colour)
+        truth.plot(at_delta.epsilon, at_delta["delta of the classical"] / delta, color=colour)
     for ax in (sizes, truth):
         ax.axhline(1, color="#000000", lw=1)
         ax.axvspan(1, table.epsilon.max(), color="#eeeeee", zorder=0)
@@ -124,41 +133,49 @@ def one_step(results: Saved) -> Figure:
     colours = dict(
         zip(zip(kinds.strength, kinds.excess, strict=True), ramp(len(kinds)), strict=True)
     )
-    for key, own in table.groupby(["strength", "excess"]):
-        mean = own.groupby("share")[["bound", "nothing", "error"]].mean()
+    _bound_by_share(left, table, colours)
+    _accuracy_and_reach(right, table, colours, images=results.numbers["images"]["value"])
+    headline(fig, f"{results.numbers['one step, data']['value']}, {runs(table.seed.nunique())}")
+    return fig
+
+
+def _bound_by_share(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
+    """Draw bound and real error over the stability bound, a line for each network."""
+    for key, of_network in table.groupby(["strength", "excess"]):
+        mean = of_network.groupby("share")[["bound", "nothing", "error"]].mean()
         look = {"color": colours[key], "lw": 1.5}
-        left.plot(mean.index, mean.bound / mean.nothing, **look)
-        left.plot(mean.index, mean.error / mean.nothing, ls=":", marker=".", **look)
-    left.axhline(1, color=COLOURS["2C"], lw=1.5)
-    left.text(
-        table.share.min(), 1.2, "what doing nothing certifies", color=COLOURS["2C"], fontsize=8
-    )
-    left.set(
+        ax.plot(mean.index, mean.bound / mean.nothing, **look)
+        ax.plot(mean.index, mean.error / mean.nothing, ls=":", marker=".", **look)
+    ax.axhline(1, color=COLOURS["2C"], lw=1.5)
+    ax.text(table.share.min(), 1.2, "what doing nothing certifies", color=COLOURS["2C"], fontsize=8)
+    ax.set(
         xscale="log",
         yscale="log",
         xlabel="share of images forgotten",
         ylabel="distance over the stability bound",
     )
-    left.set_title("solid: Theorem 3.4, dotted: the real error", fontsize=9)
-    for key, own in table.groupby(["strength", "excess"]):
-        right.scatter(100 * own.test.mean(), own.most.mean(), color=colours[key], s=60)
-        right.annotate(
+    ax.set_title("solid: Theorem 3.4, dotted: the real error", fontsize=9)
+
+
+def _accuracy_and_reach(ax: Axes, table: pd.DataFrame, colours: dict, images: int) -> None:
+    """Draw the share of images up to which the bound is useful, by accuracy of the network."""
+    for key, of_network in table.groupby(["strength", "excess"]):
+        ax.scatter(100 * of_network.test.mean(), of_network.most.mean(), color=colours[key], s=60)
+        ax.annotate(
             f"c = {key[0]:g}, {key[1]:g}x",
-            (100 * own.test.mean(), own.most.mean()),
+            (100 * of_network.test.mean(), of_network.most.mean()),
             xytext=(6, 2),
             textcoords="offset points",
             fontsize=8,
         )
-    right.set(
+    ax.set(
         yscale="log",
         xlabel="test accuracy of the network, %",
         ylabel="useful up to this share of images",
     )
-    right.axhline(1 / results.numbers["images"]["value"], color="#999999", ls=":", lw=1)
-    right.set_title("strength c and decay, in curvatures; dotted: one image", fontsize=9)
-    right.margins(x=0.2)
-    headline(fig, f"{results.numbers['one step, data']['value']}, {runs(table.seed.nunique())}")
-    return fig
+    ax.axhline(1 / images, color="#999999", ls=":", lw=1)
+    ax.set_title("strength c and decay, in curvatures; dotted: one image", fontsize=9)
+    ax.margins(x=0.2)
 
 
 def exhaustion(results: Saved) -> Figure:
@@ -167,11 +184,11 @@ def exhaustion(results: Saved) -> Figure:
     problems = list(table.problem.unique())
     fig, axes = canvas(len(problems), width=5.6, height=3.6)
     for ax, problem in zip(axes, problems, strict=True):
-        own = table[table.problem == problem]
-        names = list(own.method.unique())
+        of_problem = table[table.problem == problem]
+        names = list(of_problem.method.unique())
         for place, name in enumerate(names):
             for shift, (_, row) in zip(
-                (-0.17, 0.17), own[own.method == name].iterrows(), strict=False
+                (-0.17, 0.17), of_problem[of_problem.method == name].iterrows(), strict=False
             ):
                 ax.plot([row.largest, row.bound], [place + shift] * 2, color="#bbbbbb", lw=2)
                 ax.plot(row.largest, place + shift, POINTS[name], color=COLOURS["unlearned"], ms=6)
@@ -181,7 +198,8 @@ def exhaustion(results: Saved) -> Figure:
             xscale="log", xlabel="distance to the retrained model", ylim=(len(names) - 0.4, -0.6)
         )
         sets = " and ".join(
-            f"{row.sets} of size {row.n_u}" for row in own.drop_duplicates("n_u").itertuples()
+            f"{row.sets} of size {row.n_u}"
+            for row in of_problem.drop_duplicates("n_u").itertuples()
         )
         ax.set_title(f"{problem}; forget sets: {sets}", fontsize=9)
     headline(fig, "marker: largest real error; bar: bound; a line each for forget sets by size")
