@@ -73,7 +73,7 @@ def _plane(ax: Axes, results: Saved, weights: dict) -> None:
 
 
 def forgetting(results: Saved) -> Figure:
-    """The same on a network: accuracy on forgotten, retained and test images (main table, one
+    """Forgetting on a network: accuracy on forgotten, retained and test images (main table, one
     pair).
     """
     fig, (ax,) = canvas(width=7.5)

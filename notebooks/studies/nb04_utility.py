@@ -1,6 +1,4 @@
-"""F1 and distance to retraining: seven ways to forget, three pairs of data and network (main
-table).
-"""
+"""F1 and distance to retraining: seven methods, three pairs of data and network (main table)."""
 
 from __future__ import annotations
 
@@ -78,12 +76,12 @@ def scores_mlp_mnist(results: Saved) -> Figure:
 
 
 def scores_allcnn_cifar10(results: Saved) -> Figure:
-    """The same: AllCNN (main table, CIFAR-10)."""
+    """F1 on forgotten, retained and test images: AllCNN (main table, CIFAR-10)."""
     return _scores(results, "allcnn_cifar10")
 
 
 def scores_resnet18_svhn(results: Saved) -> Figure:
-    """The same: ResNet-18 (main table, SVHN (a stand-in here))."""
+    """F1 on forgotten, retained and test images: ResNet-18 (main table, SVHN's stand-in)."""
     return _scores(results, "resnet18_svhn")
 
 

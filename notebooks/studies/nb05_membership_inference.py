@@ -1,4 +1,4 @@
-"""Five attackers on each of them, always beside the retrained model (membership table)."""
+"""Five attackers on each method, always beside the retrained model (membership table)."""
 
 from __future__ import annotations
 
@@ -82,17 +82,17 @@ def attacks_mlp_mnist(results: Saved) -> Figure:
 
 
 def attacks_allcnn_cifar10(results: Saved) -> Figure:
-    """The same: AllCNN (membership table, CIFAR-10)."""
+    """Strength of each attacker on each method: AllCNN (membership table, CIFAR-10)."""
     return _attacks(results, "allcnn_cifar10", "unseen")
 
 
 def attacks_resnet18_svhn(results: Saved) -> Figure:
-    """The same: ResNet-18 (membership table, SVHN (a stand-in here))."""
+    """Strength of each attacker on each method: ResNet-18 (membership table, SVHN's stand-in)."""
     return _attacks(results, "resnet18_svhn", "unseen")
 
 
 def attacks_retained(results: Saved) -> Figure:
-    """The released code's question: forgotten or retained? (released code)."""
+    """Strength of each attacker where it is to tell forgotten from retained (released code)."""
     return _attacks(results, "mlp_mnist", "retained")
 
 

@@ -113,7 +113,7 @@ def forget_sizes(results: Saved) -> Figure:
 
 
 def stationary_sizes(results: Saved) -> Figure:
-    """The same where training was finished."""
+    """Distance to retraining by the size of the forget set, where training was finished."""
     table = results.table("stationary")
     table = table[table.forget != "one class"]
     fig, (ax,) = canvas(width=6.6, height=4.0)

@@ -22,32 +22,34 @@ def own_cache(tmp_path_factory):
 
 
 def test_each_contender_has_a_row_and_retraining_is_at_no_distance_from_itself():
-    scores = {row["method"]: row for row in study.scores_rows(SMALL)}
-    distances = {row["method"]: row for row in study.distances_rows(SMALL)}
-    assert list(scores) == list(distances) == [*REFERENCES, *METHODS]
+    ((_, contenders),) = methods.fields(SMALL)
+    assert list(contenders) == [*REFERENCES, *METHODS]
+    scores = {name: study.score_row(contenders, name) for name in contenders}
+    distances = {name: study.distance_row(contenders, name) for name in contenders}
     assert scores["retrained"]["gap"] == 0 and scores["retrained"]["ToW"] == 1
     assert distances["trained"]["from trained"] == distances["retrained"]["same seed"] == 0
     assert distances["warm"]["warm start"] == 0 < distances["trained"]["warm start"]
 
 
 def test_one_setting_of_each_method_is_kept():
-    rows = study.tuning_rows(SMALL)
-    assert len(rows) == 4 * len(METHODS)
-    kept = [row["method"] for row in rows if row["kept"]]
-    assert kept == list(METHODS)
+    for method in METHODS.values():
+        trials = methods.tune(SMALL, method).trials
+        rows = [study.tuning_row(SMALL, method, trial) for trial in trials]
+        assert [row["setting"] for row in rows] == list(method.settings(SMALL))
+        assert sum(row["kept"] for row in rows) == 1 and rows[0]["knob"] == method.knob
 
 
 def test_the_reach_of_a_step_is_what_it_is_called():
-    rows = study.reach_rows(SMALL)
-    d = Experiment(SMALL, 0)
-    largest = max(rows, key=lambda row: row["lam"])
-    w = methods.estimate(methods.solve_by_cg, d, largest["lam"])
+    d, (large, *_, small) = Experiment(SMALL, 0), METHODS["certified (CG)"].settings(SMALL)
+    row = study.reach_row(d, large)
+    w = methods.estimate(methods.solve_by_cg, d, large)
     before, after = (float((v - d.warm.w).norm()) for v in (d.w, w))
-    assert largest["covered"] == pytest.approx(1 - after / before, abs=1e-4)
-    assert largest["step"] == min(row["step"] for row in rows)
+    assert row["covered"] == pytest.approx(1 - after / before, abs=1e-4)
+    assert row["step"] < study.reach_row(d, small)["step"]
 
 
 def test_gradients_are_those_of_the_retained_images():
     d = Experiment(SMALL, 0)
-    found = {row["method"]: row["gradient"] for row in study.gradients_rows(SMALL)}
-    assert found["trained"] == pytest.approx(float(d.F_r.gradient(d.w).norm()))
+    for name, w in (("trained", d.w), ("retrained", d.retrained.w)):
+        slope = float(d.F_r.gradient(w).norm())
+        assert study.gradient_row(d, name)["gradient"] == pytest.approx(slope)

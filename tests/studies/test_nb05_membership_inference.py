@@ -1,6 +1,7 @@
 """The rows of notebook 05."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -26,19 +27,24 @@ def own_cache(tmp_path_factory):
 
 @pytest.mark.parametrize("question", study.QUESTIONS)
 def test_every_attack_has_three_metrics_with_their_intervals(question):
-    rows = study.attack_rows(SMALL, question)
-    assert len(rows) == (len(REFERENCES) + len(METHODS)) * len(attacks.ATTACKERS) * 3
-    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    ((d, contenders),) = methods.fields(SMALL)
+    scores = study.attack_scores(d, contenders, question)
+    assert list(scores) == [*product([*REFERENCES, *METHODS], attacks.ATTACKERS)]
+    for runs in scores.values():
+        rows = study.strength_rows([runs, runs])
+        assert [row["metric"] for row in rows] == list(study.CHANCE)
+        assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+        assert all(row["members"] == 2 * len(d.forget) for row in rows)
 
 
 def test_a_misspelt_question_is_refused():
     with pytest.raises(InputError, match="'unseen', 'retained'"):
-        study.attack_rows(SMALL, "unsen")
+        study.attack_scores(Experiment(SMALL, 0), {}, "unsen")
 
 
 def test_a_model_that_did_not_move_shows_the_attacker_the_same_twice():
     d = Experiment(SMALL, 0)
-    others = study._others(d, "unseen")
+    others = study._samples(d, "unseen")
     before = {who: attacks.posteriors(F, d.w) for who, F in others.items()}
     members, _ = study._features(d, others, before, d.w)["posteriors"]
     once, again = np.hsplit(members, 2)

@@ -131,7 +131,7 @@ def audits(results: Saved) -> Figure:
 
 
 def proved_audits(results: Saved) -> Figure:
-    """The same for the proved releases at epsilon = 1."""
+    """Claimed, realised and audited epsilon of the proved releases at epsilon = 1."""
     table = results.table("proved audits")
     fig, (ax,) = canvas(width=7.5, height=3.0)
     for place, row in enumerate(table.itertuples()):
