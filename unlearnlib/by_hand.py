@@ -133,9 +133,9 @@ class Sum:
         u times that times sum_i ||s_i|| ||x_i||, and sum_i ||ds_i|| ||x_i||. Then four roundings.
         """
         total, wrong, size, chunks = 0.0, 0.0, 0.0, math.ceil(len(rows) / CHUNK)
-        for some in np.array_split(rows, chunks):
-            x = self.x[some]
-            (s, ds), length = self.slopes(w, x, self.y[some]), norms(x)
+        for part in np.array_split(rows, chunks):
+            x = self.x[part]
+            (s, ds), length = self.slopes(w, x, self.y[part]), norms(x)
             total, wrong, size = total + s.T @ x, wrong + ds @ length, size + norms(s) @ length
         data, pull = total / len(rows), self.decay * (w - self.center).reshape(self.start.shape)
         wrong = wrong + (min(CHUNK, len(rows)) + chunks + 2) * U * size
@@ -159,11 +159,11 @@ def recognise(F) -> Sum | str:
     form = form and isinstance(gain, float) and gain > 0 and F.dtype == torch.float64
     fit = signs is None or signs.shape[1:] == start.shape[:1] and {*np.unique(signs)} <= {-1, 1}
     if form and fit:
-        found = Sum(x, y, F.weight_decay, center.numpy(force=True), start, signs, gain)
+        model = Sum(x, y, F.weight_decay, center.numpy(force=True), start, signs, gain)
         w = np.random.default_rng(0).standard_normal(start.shape)
         weights[0].data = torch.from_numpy(w)
         theirs = net(F.x[:4].cpu().double()).numpy(force=True)
-        _, (ours, _) = found.outputs(w, x[:4])
+        _, (ours, _) = model.outputs(w, x[:4])
         if theirs.shape == ours.shape and np.allclose(theirs, ours, 1e-9, 1e-9 * norm(ours)):
-            return found
+            return model
     return "neither softmax regression without bias nor a tanh network of signs, in float64"

@@ -64,8 +64,8 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
 def private_rows(card: Certificate) -> list[tuple[str, str]]:
     """(name, value) of what is a function of the data."""
     private = card.private()
-    found = {"doing nothing gives": private["doing nothing"], **private["measured constants"]}
-    return [(name, number(value)) for name, value in (found | private["measurements"]).items()]
+    values = {"doing nothing gives": private["doing nothing"], **private["measured constants"]}
+    return [(name, number(value)) for name, value in (values | private["measurements"]).items()]
 
 
 def as_text(card: Certificate) -> str:

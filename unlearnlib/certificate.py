@@ -140,8 +140,8 @@ def strongly_convex_sensitivity(constants: Constants) -> Sensitivity:
     """2G/mu, the distance to hide where lam_min = mu > 0 everywhere and both gradients are <= G."""
     mu, G = constants.lam_min, constants.G
     both = mu.value > 0 and 0 < G.value < math.inf
-    found = f"lam_min = {mu.value:g} and G = {G.value:g}; both must be > 0 and G finite"
-    require(both, f"{found}. Where no such lam_min is known, use ul.unlearn.")
+    given = f"lam_min = {mu.value:g} and G = {G.value:g}; both must be > 0 and G finite"
+    require(both, f"{given}. Where no such lam_min is known, use ul.unlearn.")
     bound = bounds.strong_convexity_bound(G.value, mu.value, G.value)
     return Sensitivity(bound, bound, STRONG_CONVEXITY, _holds(constants.behind_convexity()))
 
@@ -226,12 +226,12 @@ class Certificate:
     def private(self) -> dict:
         """What was measured on the data, for the holder of the data alone."""
         named = self.constants.named().items()
-        found = {name: q.value for name, q in named if q.provenance == "measured"}
+        values = {name: q.value for name, q in named if q.provenance == "measured"}
         return {
             "useful": self.useful,
             "doing nothing": self.doing_nothing,
             "reasons": list(self.reasons),
-            "measured constants": found,
+            "measured constants": values,
             "measurements": dict(self.measurements),
         }
 

@@ -68,8 +68,8 @@ def samples(rows: Indices, n: int) -> Tensor:
     rows = rows.long()
     worst, limits = _outlier(rows), f"{n} samples; indices go from 0 to {n - 1}."
     require(0 <= worst < n, f"Index {worst} is outside the trained set of {limits}")
-    found, times = rows.unique(return_counts=True)
-    twice = found[times > 1].tolist()
+    distinct, times = rows.unique(return_counts=True)
+    twice = distinct[times > 1].tolist()
     require(not twice, f"Named more than once: {twice[:5]}; indices.unique() names each once.")
     return rows
 
@@ -111,12 +111,12 @@ def unpublished(net: nn.Module, public: Set[str]) -> list[str]:
     are computed anew for each release.
     """
     held = [name for name, q in net.named_parameters() if not q.requires_grad]
-    weights, own = {id(q) for q in net.parameters()}, {"_parameters", "_buffers", "_modules"}
+    weights, internal = {id(q) for q in net.parameters()}, {"_parameters", "_buffers", "_modules"}
     for prefix, layer in net.named_modules():
         anew = STATISTICS if isinstance(layer, nn.modules.batchnorm._BatchNorm) else set()
         for name, q in (vars(layer) | layer._buffers).items():
             leaves = [z for z in tree_leaves(q) if isinstance(z, Tensor | np.ndarray)]
-            if name not in own | anew and any(id(z) not in weights for z in leaves):
+            if name not in internal | anew and any(id(z) not in weights for z in leaves):
                 held.append(f"{prefix}.{name}".lstrip("."))
     unknown = sorted(set(public) - set(held))
     require(not unknown, f"public_buffers names {unknown}; the model has no such; it has {held}.")
@@ -158,10 +158,10 @@ def loss_by_sample(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y:
         remedy = "Give y the shape and type that it asks for."
         raise InputError(f"The loss cannot take {given}: {problem}. {remedy}") from problem
     mean = torch.stack(apart).mean(0)
-    found = f"{together.tolist()} where single samples' losses have the mean {mean.tolist()}"
+    result = f"{together.tolist()} where single samples' losses have the mean {mean.tolist()}"
     remedy = "one number: no sum, no class weights, no ignored labels, no root."
     holds = together.dim() == 0 and _alike(together, mean, 0.1)
-    require(holds, f"The loss returns {found}; it must return the mean over the batch, {remedy}")
+    require(holds, f"The loss returns {result}; it must return the mean over the batch, {remedy}")
 
 
 def _alike(a: Tensor, b: Tensor, times: float) -> bool:
@@ -180,8 +180,8 @@ def dropout(model: nn.Module) -> None:
     """Refuse a model with a dropout layer that is switched on."""
     for name, layer in model.named_modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training:
-            found = f"Layer '{name}' is an active dropout (p = {layer.p}), so the loss is random"
-            require(layer.p <= 0, f"{found}: set p = 0, or call model.eval() first.")
+            cause = f"Layer '{name}' is an active dropout (p = {layer.p}), so the loss is random"
+            require(layer.p <= 0, f"{cause}: set p = 0, or call model.eval() first.")
 
 
 def _outlier(integers: Tensor) -> int:

@@ -46,12 +46,12 @@ def of_the_solution(
     left = float((image - b).norm())
     # summed in another order than the solver did, which shows where rounding decides
     order = torch.randperm(F_r.n, generator=torch.Generator().manual_seed(0))
-    found = {
+    measured = {
         RESIDUAL: left / size if size else math.inf if left else 0.0,
         REACH: float(torch.linalg.vector_norm(w - x, dtype=torch.float64)),
         LEFT: float(F_r.only(order).gradient(estimate).norm()),
     }
-    return found | ({CURVATURE: float(image @ x / (x @ x))} if x.any() else {})
+    return measured | ({CURVATURE: float(image @ x / (x @ x))} if x.any() else {})
 
 
 def weakened(behind: dict[str, Constant]) -> tuple[str, ...]:
@@ -65,14 +65,14 @@ def weakened(behind: dict[str, Constant]) -> tuple[str, ...]:
 
 
 def refuted(
-    found: Known, dtype: torch.dtype, target: Sensitivity, C: float, lam: float, tol: float,
+    measured: Known, dtype: torch.dtype, target: Sensitivity, C: float, lam: float, tol: float,
     constants: Constants, stationary: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     """The conditions of the bound that do not hold on the data, each with its remedy."""
     L, lam_min, G = constants.L.value, constants.lam_min.value, constants.G.value
     Delta, bound, eps = target.value, target.bound, torch.finfo(dtype).eps
-    whole, b, left, reach = (found[q] for q in (GRADIENT, RETAINED_GRADIENT, LEFT, REACH))
-    met, residual = found.get(CURVATURE, lam + lam_min), found[RESIDUAL]
+    whole, b, left, reach = (measured[q] for q in (GRADIENT, RETAINED_GRADIENT, LEFT, REACH))
+    met, residual = measured.get(CURVATURE, lam + lam_min), measured[RESIDUAL]
     slack, mu = 1e3 * eps * abs(met), lam_min if constants.lam_min.provenance == "proved" else 0.0
     within = bounds.strong_convexity_bound(left, mu, G) if mu > 0 else 0.0
     # what was seen: the remedy stands beside the condition

@@ -31,8 +31,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     """Mean over samples of ||output - y||^2 / 2: a linear model then has a constant Hessian."""
-    found, wanted = tuple(outputs.shape), tuple(y.shape)
-    require(found == wanted, f"Outputs have shape {found} and targets {wanted}; they must agree.")
+    given, wanted = tuple(outputs.shape), tuple(y.shape)
+    require(given == wanted, f"Outputs have shape {given} and targets {wanted}; they must agree.")
     return (outputs - y).square().flatten(1).sum(1).mean() / 2
 
 

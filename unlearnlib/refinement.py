@@ -104,7 +104,7 @@ def _descended(F: Objective, w: Tensor, slope: Tensor, smoothness: float) -> Mov
 def _stuck(history: list[float], max_steps: int, gradient: float, dtype: torch.dtype) -> str:
     steps, norm = len(history) - 1, history[-1]
     if steps >= max_steps:
-        found = f"||grad F|| is {norm:.3g} after {steps} steps, above {gradient:g}"
-        return f"{found}; allow more steps, or take the curvature of more samples."
-    found = f"||grad F|| stays at {norm:.3g}: rounding in {dtype}, or curvature that is not F's"
-    return f"{found}. Use F.to(torch.float64), curvature of more samples, or a larger gradient."
+        cause = f"||grad F|| is {norm:.3g} after {steps} steps, above {gradient:g}"
+        return f"{cause}; allow more steps, or take the curvature of more samples."
+    cause = f"||grad F|| stays at {norm:.3g}: rounding in {dtype}, or curvature that is not F's"
+    return f"{cause}. Use F.to(torch.float64), curvature of more samples, or a larger gradient."

@@ -118,8 +118,8 @@ def hessian_lipschitz(
     A lower estimate of M. A ReLU network has no finite M: the Hessian jumps at its kinks.
     """
     length = float(direction.norm())
-    found = f"distance is {distance} and the direction has length {length:g}"
-    require(distance > 0 and length > 0, f"{found}; both must be > 0.")
+    given = f"distance is {distance} and the direction has length {length:g}"
+    require(distance > 0 and length > 0, f"{given}; both must be > 0.")
     there, here = F.hessian_at(w + distance * direction / length), F.hessian_at(w)
 
     def change(v: Tensor) -> Tensor:

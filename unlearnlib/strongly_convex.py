@@ -93,13 +93,13 @@ def unlearn_strongly_convex(
     released = F.reduce.agree(noisy)
     seconds = time.perf_counter() - started
 
-    found = _measurements(F, F_r, F_u, w, refined)
-    refuted = _refuted(found, constants, target.value, refined.w)
+    measured = _measurements(F, F_r, F_u, w, refined)
+    refuted = _refuted(measured, constants, target.value, refined.w)
     certificate = Certificate(
         epsilon, delta, sigma, target, C=math.inf, lam=0.0, tol=None, constants=constants,
         holds=VOID if refuted else target.holds, noise=noise,
         doing_nothing=bounds.stability_bound(F.n, F_u.n, g, mu, G), known=known_to_all(F, known),
-        reasons=refuted or evidence.weakened(constants.behind_convexity()), measurements=found,
+        reasons=refuted or evidence.weakened(constants.behind_convexity()), measurements=measured,
     )  # fmt: skip
     return Release(released, certificate, refined.w, refined, {}, seconds)
 
@@ -156,12 +156,12 @@ def _measurements(
     }
 
 
-def _refuted(found: Known, constants: Constants, Delta: float, estimate: Tensor) -> tuple[str, ...]:
+def _refuted(facts: Known, constants: Constants, Delta: float, estimate: Tensor) -> tuple[str, ...]:
     """The conditions that do not hold on the data, each with its remedy."""
     mu, G, eps = constants.lam_min.value, constants.G.value, torch.finfo(estimate.dtype).eps * 2**10
-    whole, left, apart = found[evidence.GRADIENT], found[evidence.LEFT], found[APART]
-    moved, least, rounding = found[MOVED], found[LEAST], eps * float(estimate.norm())
-    lost = mu * rounding + eps * found[evidence.RETAINED_GRADIENT]
+    whole, left, apart = facts[evidence.GRADIENT], facts[evidence.LEFT], facts[APART]
+    moved, least, rounding = facts[MOVED], facts[LEAST], eps * float(estimate.norm())
+    lost = mu * rounding + eps * facts[evidence.RETAINED_GRADIENT]
     within = bounds.strong_convexity_bound(left, mu, G)
     at_end = f"||grad F_r(estimate)|| = {left:.3g} exceeds G = {G:g}"
     far = f"Refining moved {moved:.3g}, too far for gradients {apart:.3g} apart at mu = {mu:g}"

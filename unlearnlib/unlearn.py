@@ -115,18 +115,18 @@ def unlearn(
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
-    found = evidence.measurements(F_r, F_u, w, b, solution.x)
+    measured = evidence.measurements(F_r, F_u, w, b, solution.x)
     holds, reasons = target.holds, ()
     if target.source != certificate.THE_BALL:
-        found |= evidence.of_the_solution(F_r, w, b, lam, solution.x, estimate)
-        refuted = evidence.refuted(found, F.dtype, target, C, lam, tol, constants, stationary)
+        measured |= evidence.of_the_solution(F_r, w, b, lam, solution.x, estimate)
+        refuted = evidence.refuted(measured, F.dtype, target, C, lam, tol, constants, stationary)
         trusted = (NOT_MEASURED,) if whole is not None else ()
         holds = certificate.VOID if refuted else certificate.CONDITIONAL if trusted else holds
         reasons = refuted or (*trusted, *evidence.weakened(constants.used()))
     card = Certificate(
         epsilon, delta, sigma, target, C, lam, tol, constants, holds=holds, noise=noise,
         doing_nothing=_doing_nothing(F.n, F_u.n, target, C, constants, stationary),
-        known=known_to_all(F, known), reasons=reasons, measurements=found,
+        known=known_to_all(F, known), reasons=reasons, measurements=measured,
     )  # fmt: skip
     return Release(released, card, estimate, solution, buffers, seconds)
 

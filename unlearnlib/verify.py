@@ -238,15 +238,15 @@ def _arithmetic(card, w, estimate, every, kept) -> list[Line]:
     lines = [at_most("Delta", needed, Delta, note="from the card's constants")]
     if ball:  # a norm's rounding of one ulp is within SLACK
         lines += [at_most(k, by_hand.norm(v), C) for k, v in vectors.items() if v is not None]
-        said, below = card.public()["below 2C"], Delta < 2 * C
-        lines += [Line("below 2C", str(said), str(below), said == below)]
-    share, said = 1 - mpf(len(kept)) / len(every), card.doing_nothing
+        stated, below = card.public()["below 2C"], Delta < 2 * C
+        lines += [Line("below 2C", str(stated), str(below), stated == below)]
+    share, stated = 1 - mpf(len(kept)) / len(every), card.doing_nothing
     stable = (2 * share * g + 2 * G) / mu if mu > 0 else mpmath.inf
     either = [float(min(2 * C, stable + drift)) for drift in (0, Delta if ball else 0)]
-    right = [q for q in either if math.isclose(q, said, rel_tol=SLACK)]
-    lines += [Line("doing nothing", said, (right or either)[0], bool(right), "sets `useful`")]
-    found, note = profile(Delta / card.sigma / (1 + SLACK), mpf(card.epsilon)), "Gaussian profile"
-    return [*lines, at_most("delta", found, card.delta, 0, note, slack=0)]  # sigma has the slack
+    right = [q for q in either if math.isclose(q, stated, rel_tol=SLACK)]
+    lines += [Line("doing nothing", stated, (right or either)[0], bool(right), "sets `useful`")]
+    delta, note = profile(Delta / card.sigma / (1 + SLACK), mpf(card.epsilon)), "Gaussian profile"
+    return [*lines, at_most("delta", delta, card.delta, 0, note, slack=0)]  # sigma has the slack
 
 
 def profile(mu: mpf, epsilon: mpf) -> mpf:

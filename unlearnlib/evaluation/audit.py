@@ -3,7 +3,7 @@
     realised_epsilon(distance, sigma, delta)        exact, for one request and one training seed
     canary_audit(right, canaries, delta=delta)      a lower bound from one run
     shadow_audit(forgotten, never, delta=delta)     a lower bound from many runs of one request
-    confront(claimed, found, ...)                   what such a bound makes of the claim
+    confront(claimed, audit, ...)                   what such a bound makes of the claim
 
 Certified unlearning compares two worlds: P(U(D, S, A(D)) in T) <= e^eps P(U(D_r, {}, A(D_r)) in T)
 + delta and the reverse, where the second model was trained without S and got noise of the same
@@ -49,7 +49,7 @@ class Refuted(UnlearnError):
     """An audit found more than a certificate that is marked proved allows."""
 
 
-def confront(claimed: float, found: Audit, *, holds: str, rests_on: str) -> str:
+def confront(claimed: float, audit: Audit, *, holds: str, rests_on: str) -> str:
     """What an audit makes of a claim: out of its reach, not refuted, or what it refutes.
 
     holds, rests_on   of the certificate: "proved" or "conditional" (a void one claims nothing), and
@@ -61,16 +61,16 @@ def confront(claimed: float, found: Audit, *, holds: str, rests_on: str) -> str:
     """
     require_choice("holds", holds, (PROVED, CONDITIONAL))
     require_at_least(0, claimed=claimed)
-    if found.bound > claimed:
-        refuted = f"refutes {rests_on}: epsilon >= {found.bound:.3g}, {claimed:.3g} claimed"
+    if audit.bound > claimed:
+        refuted = f"refutes {rests_on}: epsilon >= {audit.bound:.3g}, {claimed:.3g} claimed"
         require(
             holds != PROVED,
-            f"The audit {refuted}, at level {found.level:g}, and the claim is marked proved. Audit "
+            f"The audit {refuted}, at level {audit.level:g}, and the claim is marked proved. Audit "
             "again with another seed; if it persists, proof or code is wrong.",
             Refuted,
         )
         return refuted
-    return OUT_OF_REACH if found.ceiling < claimed else NOT_REFUTED
+    return OUT_OF_REACH if audit.ceiling < claimed else NOT_REFUTED
 
 
 def realised_epsilon(distance: float, sigma: float, delta: float) -> float:

@@ -66,12 +66,12 @@ def _releases(profile: str, pair: str):
 
 
 def _line(name: str, release: Release) -> str:
-    found = release.solution
+    solution = release.solution
     size = processes()
     return (
-        f"{name}: {found.seconds:.2f} s for {found.steps} steps on {size} "
-        f"process{'' if size == 1 else 'es'}, relative residual {found.residual:.2e} "
-        f"({found.status}); {release.seconds:.2f} s from request to release"
+        f"{name}: {solution.seconds:.2f} s for {solution.steps} steps on {size} "
+        f"process{'' if size == 1 else 'es'}, relative residual {solution.residual:.2e} "
+        f"({solution.status}); {release.seconds:.2f} s from request to release"
     )
 
 

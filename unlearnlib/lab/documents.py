@@ -73,14 +73,14 @@ def notebooks_table(folder: Path) -> str:
 
 def headlines(notebooks: Sequence[Saved]) -> str:
     """The claims of HEADLINES that the results answer: question, what was measured, verdict."""
-    claims = {claim: (saved, its) for saved in notebooks for claim, its in saved.claims.items()}
+    claims = {claim: (saved, entry) for saved in notebooks for claim, entry in saved.claims.items()}
     rows = []
     for claim, (question, answer) in HEADLINES.items():
         if claim in claims:
-            saved, its = claims[claim]
-            measured = answer.format(*map(number, its["measured"].values()))
-            runs = f"{measured} (n = {its['n']})"
-            rows.append((f"{question} ({_link(saved, README)})", runs, its["verdict"]))
+            saved, entry = claims[claim]
+            measured = answer.format(*map(number, entry["measured"].values()))
+            runs = f"{measured} (n = {entry['n']})"
+            rows.append((f"{question} ({_link(saved, README)})", runs, entry["verdict"]))
     return markdown(("question", "measured here", "verdict of the claim"), rows)
 
 
@@ -106,16 +106,16 @@ def claims_table(notebooks: Sequence[Saved]) -> str:
     rows = [
         (
             f"{claim} ({_link(results, FIGURES)})",
-            its["paper"],
-            _measured(its),
-            its["verdict"],
-            its["why"],
+            entry["paper"],
+            _measured(entry),
+            entry["verdict"],
+            entry["why"],
         )
         for results in notebooks
-        for claim, its in results.claims.items()
+        for claim, entry in results.claims.items()
     ]
-    said = f"{len(verdicts)} claims: {counts}. {_made(notebooks)}"
-    return f"{said}\n\n{markdown(CLAIM_COLUMNS, rows)}"
+    summary = f"{len(verdicts)} claims: {counts}. {_made(notebooks)}"
+    return f"{summary}\n\n{markdown(CLAIM_COLUMNS, rows)}"
 
 
 def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
@@ -132,16 +132,16 @@ def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
 
 def figures_of(folder: Path, results: Saved) -> str:
     """The section of one study: where it is, how to make it, and the caption of each figure."""
-    name, its = results.notebook, study(folder, results.notebook)
+    name, module = results.notebook, study(folder, results.notebook)
     rows = [
         (f"[{draw.__name__}]({PROFILE}/{name}/{draw.__name__}.png)", first_sentence(draw))
-        for draw in figures(its)
+        for draw in figures(module)
     ]
     is_notebook = (folder / f"{name}.ipynb").exists()
     command = f"make reproduce PROFILE={PROFILE} NOTEBOOK={name}" if is_notebook else "make bench"
     notebook = f"[notebook](../notebooks/{name}.ipynb), " if is_notebook else ""
     links = f"{notebook}[numbers]({PROFILE}/{name}/results.json), `{command}`"
-    shows = first_sentence(its) if its else name
+    shows = first_sentence(module) if module else name
     return f"### {name}\n\n{shows} ({links}).\n\n{markdown(('figure', 'shows'), rows)}"
 
 

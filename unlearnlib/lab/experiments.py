@@ -62,8 +62,8 @@ class Experiment:
 
     @cached_property
     def images(self) -> data.Images:
-        found = images(self.pair.dataset, self.pair.stand_in, self.pair.train, self.pair.test)
-        return found.validation() if self.tuning else found
+        loaded = images(self.pair.dataset, self.pair.stand_in, self.pair.train, self.pair.test)
+        return loaded.validation() if self.tuning else loaded
 
     @property
     def replaced(self) -> bool:
@@ -198,7 +198,7 @@ class Experiment:
 def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
     """The data of a pair; if it can't be had and a stand-in is allowed, that, with a warning."""
     try:
-        found = data.load(name)
+        loaded = data.load(name)
     except DataError:
         if not stand_in:
             raise
@@ -207,9 +207,9 @@ def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
             "to put where.",
             stacklevel=2,
         )
-        found = data.load(stand_in)
-        train, test = min(train, len(found.y_train)), min(test, len(found.y_test))
-    return found.subset(train, test)
+        loaded = data.load(stand_in)
+        train, test = min(train, len(loaded.y_train)), min(test, len(loaded.y_test))
+    return loaded.subset(train, test)
 
 
 def _spelled(value):

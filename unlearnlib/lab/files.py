@@ -79,15 +79,15 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
 def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
     """The JSON object in a file. DataError names the file and the remedy where it holds none."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, or of UTF-8
         raise DataError(f"{path} is empty or broken ({error}); {remedy}.") from error
     require(
-        isinstance(found, dict),
-        f"{path} holds a {type(found).__name__} and not a JSON object; {remedy}.",
+        isinstance(content, dict),
+        f"{path} holds a {type(content).__name__} and not a JSON object; {remedy}.",
         DataError,
     )
-    return found
+    return content
 
 
 def save_tensors(
@@ -123,9 +123,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     written = metadata.pop("sha256", None)
     if written is None:
         raise CorruptFile(_corrupt(path, "it carries no sha256"))
-    found = _digest(tensors, metadata)
-    if found != written:
-        raise CorruptFile(_corrupt(path, f"sha256 is {found}, {written} was written"))
+    actual = _digest(tensors, metadata)
+    if actual != written:
+        raise CorruptFile(_corrupt(path, f"sha256 is {actual}, {written} was written"))
     return tensors, metadata
 
 

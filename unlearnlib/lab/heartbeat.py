@@ -48,15 +48,15 @@ class Heartbeat:
     def line(self) -> str:
         """Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)"."""
         spent = since(self.began)
-        said = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
+        text = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
         if self.expected is None:
-            return said
+            return text
         left = max(0.0, self.expected - spent)
         if left:
-            said += f", about {duration(left)} left"
+            text += f", about {duration(left)} left"
         else:
-            said += f", longer than the {duration(self.expected)} expected"
-        return f"{said} (all: {duration(left + self.later)})" if self.later else said
+            text += f", longer than the {duration(self.expected)} expected"
+        return f"{text} (all: {duration(left + self.later)})" if self.later else text
 
     @contextmanager
     def beating(self) -> Iterator[None]:

@@ -277,8 +277,8 @@ def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
 
 def scores(d: Experiment, w: Tensor) -> dict[str, float]:
     """Accuracy on the forgotten, on at most 1,000 of the retained, and on the test images."""
-    few = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
-    sets = {"forgotten": d.F_u, "retained": d.F_r.only(few), "test": d.F_test}
+    rows = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
+    sets = {"forgotten": d.F_u, "retained": d.F_r.only(rows), "test": d.F_test}
     publish = d.published(w)
     return {name: accuracy(publish(F), w) for name, F in sets.items()}
 
@@ -294,10 +294,10 @@ def tune(pair: Pair, method: Method) -> Tuned:
     reference, trials = {name: (twice[0][name] + twice[1][name]) / 2 for name in twice[0]}, []
     for setting in method.settings(pair):
         try:
-            found = {"ToW": tug_of_war(contender(d, method.name, setting).scores, reference)}
+            result = {"ToW": tug_of_war(contender(d, method.name, setting).scores, reference)}
         except tuple(REFUSALS.values()) as refusal:
-            found = {"refused": str(refusal)}
-        trials.append({"setting": setting, **found})
+            result = {"refused": str(refusal)}
+        trials.append({"setting": setting, **result})
     best = max(trials, key=lambda trial: trial.get("ToW", -1.0))
     require(
         "ToW" in best,

@@ -83,17 +83,17 @@ def study_name(notebook: str) -> str:
 
 def all_studies(folder: Path) -> list[str]:
     """Names of what has results: the notebooks, and studies without one, such as "benchmarks"."""
-    found = {path.stem for path in all_in(folder)}
+    names = {path.stem for path in all_in(folder)}
     others = {
         path.stem for path in (folder / "studies").glob("*") if study_files(folder, path.stem)
     }
-    return sorted(found) + sorted(others - {"__init__"} - {study_name(name) for name in found})
+    return sorted(names) + sorted(others - {"__init__"} - {study_name(name) for name in names})
 
 
 def planned_minutes(notebook: NotebookNode) -> float | None:
     """The minutes at `quick` that the first cell names; None where it names none."""
-    found = re.search(r"About \*\*([\d.]+) minutes?\*\* at `quick`", notebook.cells[0].source)
-    return float(found[1]) if found else None
+    match = re.search(r"About \*\*([\d.]+) minutes?\*\* at `quick`", notebook.cells[0].source)
+    return float(match[1]) if match else None
 
 
 def figures(study: ModuleType | None) -> tuple[Callable[[Saved], Figure], ...]:

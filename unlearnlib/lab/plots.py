@@ -137,9 +137,9 @@ def by_method(ax: Axes, methods: list[str], labelled: bool = True) -> dict[str, 
 
 def band(ax: Axes, table: pd.DataFrame, x: str, y: str, factor: float = 1.0, **look) -> None:
     """The mean over seeds as a line, and least to most around it."""
-    own = factor * table.groupby(x)[y].agg(["mean", "min", "max"])
-    ax.fill_between(own.index, own["min"], own["max"], color=look["color"], alpha=0.15, lw=0)
-    ax.plot(own.index, own["mean"], **{"ms": 5, "lw": 1.5} | look)
+    stats = factor * table.groupby(x)[y].agg(["mean", "min", "max"])
+    ax.fill_between(stats.index, stats["min"], stats["max"], color=look["color"], alpha=0.15, lw=0)
+    ax.plot(stats.index, stats["mean"], **{"ms": 5, "lw": 1.5} | look)
 
 
 def headline(fig: Figure, text: str) -> None:

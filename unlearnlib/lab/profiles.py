@@ -135,8 +135,8 @@ def read(path: Path, reason: str) -> Profile:
     if table["name"] != path.stem:
         raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
     pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS}
-    own = {name: table[name] for name in entries} | {"minutes": float(table["minutes"])}
-    return Profile(**own, reason=reason, **pairs)
+    values = {name: table[name] for name in entries} | {"minutes": float(table["minutes"])}
+    return Profile(**values, reason=reason, **pairs)
 
 
 def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:

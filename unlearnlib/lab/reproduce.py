@@ -284,8 +284,8 @@ def _execute(job: Job, output: Path | None, next_cell: Callable | None = None) -
     # A kernel manager of our own, since nbclient leaves behind a kernel that is interrupted while
     # it starts. Without folders to look in, "python3" is this Python, and not a kernel of that
     # name that JUPYTER_PATH or the user's folder holds.
-    own = KernelSpecManager(kernel_dirs=[])
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=own)
+    kernels = KernelSpecManager(kernel_dirs=[])
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels)
     try:
         papermill.execute_notebook(
             job.notebook,

@@ -41,12 +41,12 @@ def random_samples(d: Experiment, count: int) -> Tensor:
 def whole_class(d: Experiment, label: int) -> Tensor:
     """All images of one class."""
     labels = d.images.y_train
-    found = (labels == label).nonzero().squeeze(1)
+    members = (labels == label).nonzero().squeeze(1)
     require(
-        len(found) > 0,
+        len(members) > 0,
         f"no training image has the label {label}; there are {labels.unique().tolist()}.",
     )
-    return found
+    return members
 
 
 def look_alikes(d: Experiment, count: int) -> Tensor:

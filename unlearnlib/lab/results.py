@@ -154,10 +154,10 @@ def load(notebook: str, profile: str) -> Saved:
     path = results_path(notebook, profile)
     remedy = f"make it with `make reproduce PROFILE={profile} NOTEBOOK={notebook}`"
     require(path.exists(), f"{path} does not exist; {remedy}", DataError)
-    found, wanted = read_json(path, remedy), {field.name for field in fields(Saved)}
-    odd = ", ".join(sorted(found.keys() ^ wanted))
+    content, wanted = read_json(path, remedy), {field.name for field in fields(Saved)}
+    odd = ", ".join(sorted(content.keys() ^ wanted))
     require(not odd, f"{path} lacks, or should not have, {odd}; {remedy}", DataError)
-    return Saved(**found)
+    return Saved(**content)
 
 
 def plain(value: Any, where: str) -> Any:

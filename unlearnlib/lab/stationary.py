@@ -54,7 +54,7 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
             raise StopIteration
 
     limits = {"maxcor": MEMORY, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS}
-    found = minimize(
+    result = minimize(
         value_and_slope,
         w.double().numpy(),
         jac=True,
@@ -62,11 +62,11 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
         callback=stop_when_low,
         options=limits | {"ftol": 0, "gtol": gradient / F.p**0.5},
     )
-    end = torch.from_numpy(found.x).to(w)
+    end = torch.from_numpy(result.x).to(w)
     reached = float(F.gradient(end).norm())
     require(
         reached <= gradient,
-        f"L-BFGS stopped at ||grad F|| = {reached:.3g}, above {gradient:g} ({found.message}): "
+        f"L-BFGS stopped at ||grad F|| = {reached:.3g}, above {gradient:g} ({result.message}): "
         "use float64, or a larger decay.",
         DivergenceError,
     )
@@ -89,8 +89,8 @@ class Stationary:
     def d(self) -> Experiment:
         n = min(IMAGES, max(FEWEST, Experiment(self.pair, self.seed).F.n // 16))
         smooth = {"activation": "tanh", "weight_decay": WEIGHT_DECAY}
-        few = {"train": n, "forget": max(1, n // 100)}
-        return Experiment(replace(self.pair, **smooth, **few), self.seed)
+        counts = {"train": n, "forget": max(1, n // 100)}
+        return Experiment(replace(self.pair, **smooth, **counts), self.seed)
 
     @cached_property
     def F(self) -> Objective:

@@ -47,11 +47,11 @@ def projected_step(
     return project(newton_update(F, w, forget, lam=lam, solver=solver, gradient=gradient), C)
 
 
-def solve_on(few: Objective, tol: float = TOL, max_steps: int = MAX_STEPS) -> Solver:
-    """Conjugate gradient, with the Hessian of `few` in place of that of all retained images."""
+def solve_on(subset: Objective, tol: float = TOL, max_steps: int = MAX_STEPS) -> Solver:
+    """Conjugate gradient, with the Hessian of `subset` in place of that of all retained images."""
 
     def solver(F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
-        return conjugate_gradient(few, w, b, lam=lam, tol=tol, max_steps=max_steps)
+        return conjugate_gradient(subset, w, b, lam=lam, tol=tol, max_steps=max_steps)
 
     return solver
 

@@ -110,11 +110,11 @@ def closest(gaps: pd.DataFrame, methods: list[str]) -> Verdict:
     ours = gaps[OURS]
     smallest = ours <= gaps[methods].min(axis=1)
     won = int((smallest & (ours < gaps["trained"] - gaps["elsewhere"])).sum())
-    said = (
+    why = (
         f"won {won} of {len(gaps)} pairs, where winning takes the smallest gap of all methods and "
         "one below doing nothing by more than two retrainings differ"
     )
-    return _graded(won, len(gaps)), said
+    return _graded(won, len(gaps)), why
 
 
 def competitive(auc: pd.DataFrame) -> Verdict:
@@ -126,25 +126,25 @@ def competitive(auc: pd.DataFrame) -> Verdict:
     """
     inside, nearer, pairs = 0, 0, list(auc.index.get_level_values("pair").unique())
     for pair in pairs:
-        own = auc.loc[pair]
-        reference, away = own.loc["retrained"], (own.value - own.value["retrained"]).abs()
-        within = bool(reference.low <= own.value[OURS] <= reference.high)
+        rows = auc.loc[pair]
+        reference, away = rows.loc["retrained"], (rows.value - rows.value["retrained"]).abs()
+        within = bool(reference.low <= rows.value[OURS] <= reference.high)
         inside += within
         nearer += bool(within and away[OURS] < away["trained"] - away["elsewhere"])
-    said = (
+    why = (
         f"inside the retrained model's interval in {inside} of {len(pairs)} pairs, and there also "
         f"nearer to retraining than doing nothing, by more than two retrainings differ, in {nearer}"
     )
     if nearer == 0 and 2 * inside > len(pairs):
-        return "partly", said
-    return _graded(nearer, len(pairs)), said
+        return "partly", why
+    return _graded(nearer, len(pairs)), why
 
 
 def faster(factors: pd.Series, claimed: float) -> Verdict:
     """More than `claimed` times faster: on every pair, on some, on none."""
     met = int((factors > claimed).sum())
-    said = f"more than {claimed:g}x on {met} of {len(factors)} pairs"
-    return _verdict(met == len(factors), met > 0), said
+    why = f"more than {claimed:g}x on {met} of {len(factors)} pairs"
+    return _verdict(met == len(factors), met > 0), why
 
 
 def faster_by_formula(factors: pd.Series, claimed: float) -> Verdict:
@@ -164,8 +164,8 @@ def faster_than_exact(factor: float, n: int, p: int, claimed: float = 470.0) -> 
 
 def approximates(share: float, to: str = "a warm-started retraining") -> Verdict:
     """The update approximates the retrained model: at least half of the way `to` it is covered."""
-    said = f"share of the distance to {to} that the step removes"
-    return _verdict(share >= 0.5, share >= 0.1), said
+    why = f"share of the distance to {to} that the step removes"
+    return _verdict(share >= 0.5, share >= 0.1), why
 
 
 def tightens(bound: pd.DataFrame, error: pd.DataFrame, nothing: pd.DataFrame) -> Verdict:
@@ -182,19 +182,19 @@ def tightens(bound: pd.DataFrame, error: pd.DataFrame, nothing: pd.DataFrame) ->
     nearer = bool((change <= -HAIR).all())
     best = float((error.min(axis=1) / nothing[most]).mean())
     trend = "falls" if nearer else "rises" if (change >= HAIR).all() else "hardly changes"
-    said = (
+    why = (
         f"the bound {_halves(tighter)}; the real error {trend} with lam ({change.mean():+.2g} of "
         f"itself) and is at best {best:.6g} of that of doing nothing"
     )
     gains = best < 1 - HAIR
-    return _verdict(tighter and nearer and gains, tighter or nearer), said
+    return _verdict(tighter and nearer and gains, tighter or nearer), why
 
 
 def independent(bound: pd.DataFrame) -> Verdict:
     """The bound does not depend on n_u: a row for each seed, a column for each n_u."""
     spread = float((bound.max(axis=1) / bound.min(axis=1)).max())
-    said = f"by its formula: largest over smallest bound at one seed {spread:.4g}, through G alone"
-    return _verdict(spread <= 1.1, spread <= 2), said
+    why = f"by its formula: largest over smallest bound at one seed {spread:.4g}, through G alone"
+    return _verdict(spread <= 1.1, spread <= 2), why
 
 
 def constrained(
@@ -217,13 +217,13 @@ def constrained(
     best = ratio[cheap].min() if cheap.any() else 1.0
     acts = bool((projected[released] > 0).any())
     gains = bool((error[released] < (1 - HAIR) * nothing[released]).all())
-    said = (
+    why = (
         f"error over that without a ball: {ratio[released]:.3g} at C = {released:g}, "
         f"{'which projects some steps' if acts else 'which no step ever reaches'}; {best:.3g} at "
         "the best radius that costs at most a point of test accuracy"
     )
     halved = ratio[released] < 0.5
-    return _verdict(halved and cheap[released] and gains, halved or best < 0.5), said
+    return _verdict(halved and cheap[released] and gains, halved or best < 0.5), why
 
 
 def falls(gradient: pd.DataFrame, bound: pd.DataFrame) -> Verdict:
@@ -234,11 +234,11 @@ def falls(gradient: pd.DataFrame, bound: pd.DataFrame) -> Verdict:
     first, last = gradient.columns.min(), gradient.columns.max()
     halved = bool((gradient[last] <= gradient[first] / 2).all())
     lower = bool((bound[last] <= 0.9 * bound[first]).all())
-    said = (
+    why = (
         f"the gradient {_halves(halved)}; the bound with the measured gradient "
         f"{'falls by a tenth or more' if lower else 'falls by less than a tenth'}"
     )
-    return _verdict(halved and lower, halved or lower), said
+    return _verdict(halved and lower, halved or lower), why
 
 
 def follows(error: pd.DataFrame, nothing: pd.DataFrame) -> Verdict:
@@ -248,15 +248,15 @@ def follows(error: pd.DataFrame, nothing: pd.DataFrame) -> Verdict:
     """
     last = error.columns.max()
     ratio = float((error[last] / nothing[last]).mean())
-    said = f"distance to retraining over that of doing nothing, after the last request: {ratio:.4g}"
-    return _verdict(ratio <= 0.5, ratio <= 0.9), said
+    why = f"distance to retraining over that of doing nothing, after the last request: {ratio:.4g}"
+    return _verdict(ratio <= 0.5, ratio <= 0.9), why
 
 
 def above(needed: Sequence[float], met: Sequence[float]) -> Verdict:
     """Theorem 3.4 is below 2C where lam_min > MC: `met` above `needed`, seed by seed."""
     count = sum(have > least for least, have in zip(needed, met, strict=True))
-    said = f"lam_min above MC, which it takes whatever lam is, at {count} of {len(needed)} seeds"
-    return _verdict(count == len(needed), count > 0), said
+    why = f"lam_min above MC, which it takes whatever lam is, at {count} of {len(needed)} seeds"
+    return _verdict(count == len(needed), count > 0), why
 
 
 def some(count: int, of: int, what: str) -> Verdict:
@@ -268,9 +268,9 @@ def affordable(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
     """At most a point of accuracy lost to the noise, every request proved, no error above Delta."""
     cheap = sum(value <= POINT for value in lost.values())
     sound = bool(((requests.holds == "proved") & (requests.error <= requests.Delta)).all())
-    said = f"at most a point lost by {cheap} of {len(lost)} models; every request proved, with its "
-    said += f"real error below Delta: {'yes' if sound else 'no'}"
-    return _verdict(sound and cheap == len(lost), sound and cheap > 0), said
+    why = f"at most a point lost by {cheap} of {len(lost)} models; every request proved, with its "
+    why += f"real error below Delta: {'yes' if sound else 'no'}"
+    return _verdict(sound and cheap == len(lost), sound and cheap > 0), why
 
 
 def computes(promised: Mapping[str, str], moved: pd.DataFrame, of_code: list[str]) -> Verdict:
@@ -283,12 +283,12 @@ def computes(promised: Mapping[str, str], moved: pd.DataFrame, of_code: list[str
     """
     lost = [name for name in of_code if promised[name] != "finite"]
     shifted = [name for name in of_code if moved[moved.switch == name].moved.any()]
-    said = (
+    why = (
         f"of {len(of_code)} differences, each alone: {len(lost)} leave no finite epsilon, and "
         f"{len(shifted)} move a score by more than two retrainings differ"
     )
     verdict = "not reproduced" if lost else "partly" if shifted else "reproduced"
-    return verdict, said
+    return verdict, why
 
 
 def measures(noise: pd.DataFrame) -> Verdict:
@@ -301,8 +301,8 @@ def measures(noise: pd.DataFrame) -> Verdict:
     released = noise[noise.protocol == "as released"]
     auc, right = released["AUC"].mean(), released["accuracy"].mean()
     chance = [abs(value - 0.5) <= NOISE for value in (auc, right)]
-    said = f"on features of pure noise it scores AUC {auc:.3g} and accuracy {right:.3g}"
-    return ("reproduced" if all(chance) else "partly" if any(chance) else "not reproduced"), said
+    why = f"on features of pure noise it scores AUC {auc:.3g} and accuracy {right:.3g}"
+    return ("reproduced" if all(chance) else "partly" if any(chance) else "not reproduced"), why
 
 
 def _halves(yes: bool) -> str:

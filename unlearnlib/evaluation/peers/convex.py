@@ -104,12 +104,12 @@ def short_inputs(F: Objective) -> Tensor:
 
 def inputs(F: Objective) -> Tensor:
     """X (n, d), if F is softmax regression without bias on inputs ||x|| <= 1; else InputError."""
-    few = F.batch(slice(0, min(4, F.n)))[0]
-    X = few.flatten(1)
+    sample = F.batch(slice(0, min(4, F.n)))[0]
+    X = sample.flatten(1)
     w = torch.linspace(-1, 1, F.p, dtype=F.dtype, device=F.device)
     linear = F.loss is cross_entropy and F.p % X.shape[1] == 0
     if linear:
-        outputs, by_hand = F.outputs(w, few), X @ w.view(-1, X.shape[1]).T
+        outputs, by_hand = F.outputs(w, sample), X @ w.view(-1, X.shape[1]).T
         linear = outputs.shape == by_hand.shape and torch.allclose(outputs, by_hand)
     require(
         linear,
