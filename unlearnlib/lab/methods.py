@@ -259,12 +259,12 @@ REFUSALS = {error.__name__: error for error in (NegativeCurvatureError, Divergen
 def _made(d: Experiment, name: str, setting: float | None) -> tuple[dict[str, Tensor], dict]:
     if name in REFERENCES:
         run = getattr(d, name)
-        return {"w": run.w}, {"scores": scores(d, run.w), "seconds": run.seconds}
+        return {"w": run.w}, {"scores": contender_scores(d, run.w), "seconds": run.seconds}
     try:
         w, seconds = timed(d, name, setting)
     except tuple(REFUSALS.values()) as error:
         return {}, {"refused": type(error).__name__, "why": str(error)}
-    return {"w": w}, {"scores": scores(d, w), "seconds": seconds}
+    return {"w": w}, {"scores": contender_scores(d, w), "seconds": seconds}
 
 
 def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
@@ -275,7 +275,7 @@ def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
     return w, time.perf_counter() - started
 
 
-def scores(d: Experiment, w: Tensor) -> dict[str, float]:
+def contender_scores(d: Experiment, w: Tensor) -> dict[str, float]:
     """Accuracy on the forgotten, on at most 1,000 of the retained, and on the test images."""
     rows = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
     sets = {"forgotten": d.F_u, "retained": d.F_r.only(rows), "test": d.F_test}

@@ -1,7 +1,7 @@
 """The Newton step of the lab: from the trained model, inside the ball, and what is read off it.
 
     w = estimate(d, lam=1.0)                 w - (H + lam I)^-1 grad F_r(w), projected
-    error(d, w) | scores(d, w)               columns of a row, for `Results.record`
+    error(d, w) | accuracies(d, w)               columns of a row, for `Results.record`
 
 The gradient is over all retained images, the Hessian on a sample of them.
 """
@@ -66,7 +66,7 @@ def error(d: Experiment, w: Tensor) -> dict[str, float]:
     return {"error": distance(w, d.retrained.w), "nothing": distance(d.w, d.retrained.w)}
 
 
-def scores(d: Experiment, w: Tensor) -> dict[str, float]:
+def accuracies(d: Experiment, w: Tensor) -> dict[str, float]:
     """Micro F1 on the forgotten images before, after and retrained; and on the test images."""
     F_u, F_test = (F.with_buffers(d.trained.buffers) for F in (d.F_u, d.F_test))
     return {

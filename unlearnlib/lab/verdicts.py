@@ -264,7 +264,7 @@ def some(count: int, of: int, what: str) -> Verdict:
     return _verdict(count == of, count > 0), f"{what}: {count} of {of}"
 
 
-def affordable(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
+def affords_its_noise(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
     """At most a point of accuracy lost to the noise, every request proved, no error above Delta."""
     cheap = sum(value <= POINT for value in lost.values())
     sound = bool(((requests.holds == "proved") & (requests.error <= requests.Delta)).all())
