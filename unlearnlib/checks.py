@@ -54,7 +54,7 @@ def finite(z: Tensor, name: str) -> None:
 
 
 def samples(rows: Indices, n: int) -> Tensor:
-    """`rows` as integers, if they name samples out of n, each once, at least one.
+    """Return `rows` as integers; refuse them unless they name samples out of n, each only once.
 
     Sets are sorted, so that every process takes their samples in the same order.
     """
@@ -104,7 +104,7 @@ def model(net: nn.Module) -> None:
 
 
 def unpublished(net: nn.Module, public: Set[str]) -> list[str]:
-    """Names of the tensors that are released beside w as they are and were not declared public.
+    """Names of the tensors that would be released with w, unchanged, and are not declared public.
 
     Buffers, frozen weights, and tensors or arrays that a layer holds in an attribute, a list, tuple
     or dict; what other Python objects hold is not seen. BatchNorm's statistics are left out: they
@@ -124,14 +124,17 @@ def unpublished(net: nn.Module, public: Set[str]) -> list[str]:
 
 
 def of_each_label(y: Tensor) -> Tensor:
-    """Positions of the first sample and of one of each other label, 64 at most; or of the last."""
+    """Positions of the first sample and of one sample of each other label, at most 64 in all.
+
+    If there is no other label, the last sample is the second one.
+    """
     first = {label: k for k, label in reversed([*enumerate(y.tolist())])} if y.dim() == 1 else {}
     others = sorted(set(first.values()) - {0}) or [len(y) - 1]
     return torch.tensor([0, *others][:64])
 
 
 def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The outputs on two samples x, if they are those of each alone, and the same every time."""
+    """Return the outputs on two samples x; refuse a model that mixes samples or is random."""
     try:
         together, again, apart = outputs(x), outputs(x), [outputs(part) for part in x.split(1)]
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as problem:
@@ -149,7 +152,7 @@ def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def loss_by_sample(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor) -> None:
-    """Refuse a loss that is not the mean over the batch of what each sample has alone."""
+    """Refuse a loss that is not the mean over the batch of the losses of single samples."""
     outputs = outputs[torch.arange(len(y)) % len(outputs)]
     try:
         together, apart = loss(outputs, y), [*map(loss, outputs.split(1), y.split(1))]

@@ -30,7 +30,7 @@ from .spectrum import extreme_eigenvalues, gradient_lipschitz, minibatch_curvatu
 SCALE_MARGIN = 1.5  # over the largest of the sampled minibatch curvatures, which err from below
 SUBSET = 2048  # samples for the residual where all are too many
 GROUPS = 8  # parts of that subset, whose spread tells its floor
-LOOK = 10  # steps between two looks at whether the chains grow
+LOOK = 10  # steps between two checks of whether the chains grow
 PATIENCE = 4  # checks in a row without a tenth of improvement
 BULK = 4  # a sample costs this much less in a full pass than in a minibatch, at least
 
@@ -117,7 +117,7 @@ def measured_scale(
 
 @dataclass(frozen=True)
 class _System:
-    """(H + lam I) x = b as LiSSA meets it, a minibatch at a time."""
+    """The system (H + lam I) x = b, of which LiSSA sees one minibatch at a time."""
 
     F: Objective
     w: Tensor
@@ -129,7 +129,7 @@ class _System:
 
     @property
     def reduce(self) -> Alone:
-        """How chains are shared; not where each takes all samples, which are shared themselves."""
+        """How processes share the chains; where each takes all samples, those are shared instead."""
         return ALONE if self.batch_size >= self.F.n else self.F.reduce
 
     @cached_property
@@ -146,12 +146,12 @@ class _System:
         F = self.F
         if self.batch_size >= F.n:
             return self.H(x) + self.lam * x
-        drawn = F.draw((self.chains, self.batch_size), self.generator)  # for all: alike everywhere
+        drawn = F.draw((self.chains, self.batch_size), self.generator)  # the same in all processes
         batches = F.batch(drawn[self.local_chains.start : self.local_chains.stop])
         return F.hvp_each(self.w, x, *batches).add_(x, alpha=F.weight_decay + self.lam)
 
     def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Means over two halves of all chains, (2, p), and their shares (2,); of one chain, itself.
+        """Means over two halves of all chains, (2, p), and their shares (2,); of one chain, (1, p).
 
         The mean over all is shares @ means.
         """

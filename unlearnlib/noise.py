@@ -1,4 +1,4 @@
-"""The Gaussian mechanism (Theorem 2.3): how much noise hides a distance, and what noise hides.
+"""The Gaussian mechanism (Theorem 2.3): how much noise hides a distance, with which epsilon.
 
 sensitivity   largest distance between the two means that must not be told apart
 sigma         standard deviation of the noise in each coordinate
@@ -95,7 +95,7 @@ def gaussian_sigma(
 def gaussian_epsilon(
     sensitivity: float, sigma: float, delta: float, mechanism: str = "analytic"
 ) -> float:
-    """The epsilon that noise of this sigma buys at this delta."""
+    """The epsilon that noise of this sigma gives at this delta."""
     require_positive(sensitivity=sensitivity, sigma=sigma)
     check_delta(delta)
     if mechanism == "analytic":
@@ -155,7 +155,7 @@ def published(
                   h <= 2^-40 sigma: the sums over the grid that are its delta differ from the
                   continuous Gaussian's integrals by a share of about (h/sigma)^2 = 2^-80.
     ON_A_GRID     without a seed, beyond: the floating-point sum, rounded to multiples of GRID
-                  sigma. The low bits, through which such noise leaks, do not come out.
+                  sigma. The low bits, through which such noise leaks, are not released.
     REPRODUCIBLE  with a seed: whoever knows it subtracts the noise.
     """
     if seed is not None:

@@ -15,14 +15,14 @@ from .errors import DivergenceError, require, require_at_least, require_choice, 
 from .objective import Objective
 from .progress import bar
 
-# of the share of the run that is done
+# the factor of the rate, as a function of the share of the run that is done
 SCHEDULES = {"constant": lambda t: 1.0, "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2}
 Monitor = Callable[[Tensor, dict[str, Tensor]], dict]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What training leaves behind.
+    """The result of training.
 
     w           (p,), or (k, p) for k models; inside the ball.
     buffers     the model's buffers after training, for `F.with_buffers(run.buffers)`.
@@ -185,7 +185,7 @@ def _shuffled(
 
 
 def _project_in_place(w: Tensor, C: float) -> Tensor:
-    """Project w and say which rows were outside."""
+    """Project w in place; return 1 for each row that was outside, 0 for the others."""
     if C == math.inf:
         return torch.zeros(w.shape[:-1])
     outside = torch.linalg.vector_norm(w, dim=-1, dtype=torch.float64) > C

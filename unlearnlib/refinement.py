@@ -1,4 +1,4 @@
-"""Newton steps down to a small gradient: how a convex objective is trained, retrained, refined."""
+"""Newton steps down to a small gradient: they train, retrain and refine a convex objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import DivergenceError, require, require_counts
 from .objective import Objective
 
 PRODUCT = 2  # gradients that a Hessian product costs, about: it differentiates the gradient
-ENOUGH = 0.1  # relative residual of each linear system: more would be lost at the next step
+ENOUGH = 0.1  # relative residual of each linear system: a smaller one would gain little
 MOST_HALVINGS = 20
 
 

@@ -82,7 +82,7 @@ class SequentialUnlearner:
         return unlearn(now, self.w, rows, seed=seed, stationary=first, **self.terms)
 
     def _after_a_void_one(self, release: Release) -> Release:
-        """What one request refuted holds for all that start from its estimate."""
+        """Make a release void if an earlier one is, since it starts from that one's estimate."""
         card, void = release.certificate, self._first_void()
         if void is None or card.sensitivity.source == THE_BALL:
             return release

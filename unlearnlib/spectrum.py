@@ -1,4 +1,4 @@
-"""Curvature as measured: extreme eigenvalues and Lipschitz estimates.
+"""Measure curvature: extreme eigenvalues and Lipschitz estimates.
 
 Nothing here proves anything. Lanczos returns Rayleigh quotients, so lam_min errs from above and
 lam_max from below; a maximum over samples or directions errs from below.

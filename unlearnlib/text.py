@@ -1,10 +1,10 @@
-"""Numbers as a person writes them: on cards, in tables and in figures."""
+"""Numbers as text, for cards, tables and figures."""
 
 import re
 
 
 def number(value: float | str) -> str:
-    """Three significant digits, whole numbers from a thousand on, as a person writes them."""
+    """Return a number as text with three digits; from 1,000 to 99,999 all digits. Texts stay."""
     if not isinstance(value, (int, float)):
         return str(value)
     if abs(value) == float("inf"):

@@ -25,7 +25,7 @@ NOT_MEASURED = "grad F(w) was given as whole=, not measured: leave it out to hav
 
 @dataclass(frozen=True)
 class Release:
-    """What answers a request.
+    """The answer to a request.
 
     w            (p,), noisy: the only vector to publish, with `certificate.public_json()`
     certificate  the card; where `certificate.holds` is "void", publish nothing: retrain, and
@@ -76,8 +76,8 @@ def unlearn(
     delta       always; then exactly one of epsilon, the budget to meet, and sigma, the noise to
                 account for.
     constants   what is known of the objective; nothing by default.
-    solver      called as solver(F_r, w, b, lam=lam, tol=tol). Its word is not taken: the residual
-                of its solution is measured here, on all retained samples.
+    solver      called as solver(F_r, w, b, lam=lam, tol=tol). Its own report is not relied on:
+                the residual is measured here, on all retained samples.
     seed        makes the noise reproducible, and the certificate says: not private. By default
                 the noise comes from the operating system's entropy; see `noise.published`.
     stationary  whether w claims ||grad F(w)|| <= G itself, as a trained model does; an estimate
@@ -154,7 +154,7 @@ def check_precision(F: Objective) -> None:
 
 
 def known_to_all(F: Objective, known: Known | None) -> Known:
-    """What both worlds know beside the constants; on the card, since none of it is protected."""
+    """Return what is public besides the constants; the card shows it, as none is protected."""
     facts: Known = {"weights": F.p, "weight decay": F.weight_decay}
     if F.public_buffers:
         facts["public buffers"] = ", ".join(sorted(F.public_buffers))

@@ -1,4 +1,4 @@
-"""A second opinion on a release, which shares no code with what it checks.
+"""Check a release again, with code that shares nothing with what it checks.
 
     print(ul.verify(F, w, forget, release))
 
@@ -27,11 +27,11 @@ from . import by_hand
 COLOURS = {"confirmed": "#0072B2", "refuted": "#D55E00", "not covered": "#E69F00"}
 TABLE = "{:<23} {:<12} {:<13} {:<13} {}\n    {}"
 SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
-LONGEST = 1 + mpf(10) ** -12  # norm of an input: rounding leaves 1 by less than that
+LONGEST = 1 + mpf(10) ** -12  # largest norm of an input that is meant to be 1: rounding adds less
 AT_W, AT_ESTIMATE = "||grad F(w)||", "||grad F_r(estimate)||"
 
 
-# ---- a line, and all of them --------------------------------------------------------------------
+# ---- one line, and all lines --------------------------------------------------------------------
 
 
 class Line(NamedTuple):
@@ -52,12 +52,12 @@ class Line(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """In words: confirmed, refuted or not covered."""
+        """The outcome in words: confirmed, refuted or not covered."""
         return "not covered" if self.holds is None else "confirmed" if self.holds else "refuted"
 
 
 def at_most(name, found, claimed, wrong=0.0, note="", slack=SLACK) -> Line:
-    """found <= claimed, for a found that is right to +-wrong; lam_min is a lower bound: >=."""
+    """Return the line for found <= claimed, where found is right to +-wrong; lam_min: >=."""
     short = claimed - found if name == "lam_min" else found - claimed
     margin = float(-short / abs(claimed)) if claimed else 0.0
     short -= slack * abs(claimed)  # at most 0 where the claim holds
@@ -82,7 +82,7 @@ class Verification(NamedTuple):
         return self.rows()[0][0] == "confirmed"
 
     def rows(self) -> list[list[str]]:
-        """As text: the verdict on the whole and the lines it follows from, a head, all lines."""
+        """All as text: the verdict and the lines it follows from, the column names, all lines."""
         against = self.refuted or [q for q in self.lines if q.needed and q.holds is None]
         verdict = against[0].verdict if against else "confirmed"
         why = ", ".join(line.name for line in against) or 'all that "proved" rests on'
@@ -138,7 +138,7 @@ def verify(F, w, forget, release) -> Verification:
     return Verification(lines)
 
 
-# ---- who is in it, and what the card says of itself ---------------------------------------------
+# ---- the samples, and what the card claims ------------------------------------------------------
 
 
 def _rests_on(card) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
     gone = card.measurements.get("samples forgotten", len(forget))
     right = 0 < gone == len(forget) == n - len(kept) < n == len({*every}) <= first <= len(F.x)
     line = Line("samples", f"{first}, {gone}", f"{n}, {len(forget)}", right, "all, forgotten")
-    return line, every, kept if len(kept) else every  # something to go on with
+    return line, every, kept if len(kept) else every  # never empty
 
 
 # ---- the objective ------------------------------------------------------------------------------
