@@ -1,6 +1,8 @@
 """Gradients of the proved models, written out by hand in float64, with a bound on their rounding.
 
-No automatic differentiation and no other code of the package is used: `verify` needs this.
+No automatic differentiation and no other code of the package is used, so that `verify` compares
+with something independent.
+
 Both models have one form, with or without a hidden layer: the gradient of sample i is s_i x_i^T,
 
     softmax regression    s = r = softmax(f) - onehot(y),  f = z

@@ -1,8 +1,8 @@
 """Hessian and Gauss-Newton products at one point, for many vectors: linearise once.
 
 The graph that leads from w through the samples to grad F(w) does not depend on the vector. While
-it is kept, a product costs one sweep backward through it; a fresh graph costs a forward and a backward
-pass more.
+it is kept, a product costs one sweep backward through it; a new graph costs a forward and a
+backward pass in addition.
 """
 
 from __future__ import annotations

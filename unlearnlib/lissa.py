@@ -129,7 +129,7 @@ class _System:
 
     @property
     def reduce(self) -> Alone:
-        """How processes share the chains; where each takes all samples, those are shared instead."""
+        """How processes share the chains; if each takes all samples, those are shared instead."""
         return ALONE if self.batch_size >= self.F.n else self.F.reduce
 
     @cached_property

@@ -1,14 +1,14 @@
-"""Claimed, realised and audited epsilon: what a certificate promises, and what can be seen of it.
+"""Claimed, realised and audited epsilon: what a certificate promises and what one can measure.
 
     realised_epsilon(distance, sigma, delta)        exact, for one request and one training seed
     canary_audit(right, canaries, delta=delta)      a lower bound from one run
     shadow_audit(forgotten, never, delta=delta)     a lower bound from many runs of one request
-    confront(claimed, audit, ...)                   what such a bound makes of the claim
+    confront(claimed, audit, ...)                   whether that bound refutes the claim
 
 Certified unlearning compares two worlds: P(U(D, S, A(D)) in T) <= e^eps P(U(D_r, {}, A(D_r)) in T)
 + delta and the reverse, where the second model was trained without S and got noise of the same
 sigma. An audit's bound says: no smaller epsilon is true at this delta, at the level given. A bound
-of 0 says nothing, and a claim above the audit's ceiling is one that it could not have refuted.
+of 0 says nothing. A claim above the audit's ceiling could not have been refuted by this audit.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ..noise import check_delta, gaussian_epsilon
 
 LEVEL = 0.95
 OUT_OF_REACH, NOT_REFUTED = "out of the audit's reach", "not refuted"
-SHARE = 4  # one shadow model in so many chooses the threshold, the others are judged
+SHARE = 4  # one in four shadow models chooses the threshold, the others are counted
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
-    bound     epsilon is at least this, at confidence `level`; 0 where nothing was found
-    ceiling   the bound had every guess been right: what an audit of this size can show at most
+    bound     epsilon is at least this, at confidence `level`; 0 if the audit showed nothing
+    ceiling   the bound if every guess were right: the most that an audit of this size can show
     counts    what was counted, by name
     """
 
@@ -50,14 +50,14 @@ class Refuted(UnlearnError):
 
 
 def confront(claimed: float, audit: Audit, *, holds: str, rests_on: str) -> str:
-    """What an audit makes of a claim: out of its reach, not refuted, or what it refutes.
+    """Compare an audit with a claim: out of its reach, not refuted, or what the audit refutes.
 
     holds, rests_on   of the certificate: "proved" or "conditional" (a void one claims nothing), and
                       what it rests on.
 
-    A conditional claim that is refuted takes its assumption with it, and the answer names it. A
-    proved one can't be: then the proof or its implementation is wrong, or the audit is the one in
-    twenty that errs by chance. That raises Refuted; audit again with another seed, then look.
+    If a conditional claim is refuted, its assumption is wrong, and the answer names it. A proved
+    claim that is refuted raises Refuted: its proof or its implementation is wrong, or the audit
+    errs by chance, as one in twenty does. Audit again with another seed, then look for the error.
     """
     require_choice("holds", holds, (PROVED, CONDITIONAL))
     require_at_least(0, claimed=claimed)
@@ -92,7 +92,7 @@ def realised_epsilon(distance: float, sigma: float, delta: float) -> float:
 
 
 def guesses(confidences: ArrayLike) -> np.ndarray:
-    """Which of r canaries were trained on, says this rule: those the released model is surest of.
+    """Guess which of r canaries were trained on: those of which the released model is surest.
 
     confidences   (r,), such as log p of each canary's label. True, (r,), above their median: a
     function of the released model alone, as `canary_audit` needs.
@@ -214,7 +214,7 @@ def clopper_pearson(count: int, total: int, level: float) -> tuple[float, float]
 
 
 def finite(scores: ArrayLike, name: str, axes: int = 1) -> np.ndarray:
-    """`scores` as an array of so many axes. Refuses another shape, none at all, and NaN."""
+    """Return `scores` as an array with `axes` axes; refuse another shape, no score, and NaN."""
     scores, shape = np.asarray(scores, dtype=float), ("()", "(n,)", "(n, k)")[axes]
     require(
         scores.ndim == axes and scores.size > 0 and bool(np.isfinite(scores).all()),

@@ -1,4 +1,4 @@
-"""How long things take here: medians of a few runs."""
+"""Measure seconds: the median of a few runs."""
 
 from __future__ import annotations
 

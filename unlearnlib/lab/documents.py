@@ -26,9 +26,9 @@ CLAIM_COLUMNS = ("claim", "the paper", "measured here", "verdict", "why")
 
 
 def tables(folder: Path) -> dict[Path, dict[str, str]]:
-    """By document: the name of each table and its Markdown.
+    """Return {document: {name of the table: its Markdown}}.
 
-    Raises DataError where the results of a notebook are missing, or come from no commit.
+    Raises DataError if the results of a notebook are missing or were made from uncommitted code.
     """
     notebooks = [load(path.stem, PROFILE) for path in all_in(folder)]
     saved = {name: load(name, PROFILE) for name in all_studies(folder)}
@@ -53,7 +53,7 @@ def tables(folder: Path) -> dict[Path, dict[str, str]]:
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown; a bar inside of a cell does not end it."""
+    """Return a table in Markdown; the character | in a cell is escaped."""
     cells = [[text.replace("|", "\\|") for text in row] for row in (columns, *rows)]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
@@ -92,7 +92,7 @@ def profiles_table() -> str:
 
 
 def _duration(minutes: float) -> str:
-    """ "8 minutes", from three hours on "1,417 hours"."""
+    """Return minutes as text: "8 minutes", or from three hours on "1,417 hours"."""
     return f"{minutes:g} minutes" if minutes < 180 else f"{number(round(minutes / 60))} hours"
 
 
@@ -131,7 +131,7 @@ def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
 
 
 def figures_of(folder: Path, results: Saved) -> str:
-    """The section of one study: where it is, how to make it, and the caption of each figure."""
+    """Return the section of a study: its links, its command, and a caption for each figure."""
     name, module = results.notebook, study(folder, results.notebook)
     rows = [
         (f"[{draw.__name__}]({PROFILE}/{name}/{draw.__name__}.png)", first_sentence(draw))
@@ -151,13 +151,13 @@ def _link(results: Saved, page: Path) -> str:
 
 
 def _measured(claim: dict) -> str:
-    """What was measured, in how many runs, and their spread."""
+    """Return the measured values as text, with the number of runs and their spread."""
     spread = "" if claim["spread"] is None else f", {worded(claim['spread'])}"
     return f"{worded(claim['measured'])} (n = {claim['n']}{spread})"
 
 
 def _made(notebooks: Sequence[Saved]) -> str:
-    """When, with what and from which commits the results were made."""
+    """Return a sentence: when, with which versions and from which commits all was made."""
     made = [results.provenance for results in notebooks]
     days = sorted({p["finished"][:10] for p in made})
     versions = dict.fromkeys(f"torch {p['packages']['torch']}" for p in made)

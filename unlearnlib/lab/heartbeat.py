@@ -1,4 +1,4 @@
-"""A sign of life while something long runs: where it is, since when, and how long it will take."""
+"""Report progress while a notebook runs: its cell, the time so far, and the time left."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .processes import first
 
 
 def say(text: str, *, everyone: bool = False) -> None:
-    """One line on stderr, at once; under torchrun of the first process alone, or of `everyone`."""
+    """Print a line on stderr at once; under torchrun in the first process only, or `everyone`."""
     if everyone or first():
         print(text, file=sys.stderr, flush=True)
 
 
 def since(began: float) -> float:
-    """Minutes since `began`, a reading of time.monotonic()."""
+    """Minutes since `began`, a value of time.monotonic()."""
     return (time.monotonic() - began) / 60
 
 
 def duration(minutes: float) -> str:
-    """Such as "42 s" or "1.3 min"."""
+    """Return minutes as text, such as "42 s" or "1.3 min"."""
     return f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
 
 
 class Heartbeat:
-    """Says where a notebook is: each second on a terminal, else every 20 seconds.
+    """Prints where a notebook is: each second on a terminal, else every 20 seconds.
 
-    expected   minutes it should take, None where nobody knows
+    expected   minutes that it should take, None if unknown
     later      minutes that the notebooks after it should take together
     """
 
@@ -46,7 +46,10 @@ class Heartbeat:
         self.cell += 1
 
     def line(self) -> str:
-        """Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)"."""
+        """Return the line to print.
+
+        Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)".
+        """
         spent = since(self.began)
         text = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
         if self.expected is None:

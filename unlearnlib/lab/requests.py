@@ -1,7 +1,7 @@
-"""Who asks to be forgotten: at random, a whole class, or images that resemble each other.
+"""Choose what to forget: images at random, a whole class, or images that resemble each other.
 
-Each gives indices into d's training images. `in_turn` cuts them into a sequence of requests, and
-asked(d, indices) is the experiment that was asked to forget them.
+Each function gives indices into d's training images. `in_turn` divides them into a sequence of
+requests, and asked(d, indices) is the experiment that was asked to forget them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def look_alikes(d: Experiment, count: int) -> Tensor:
 
 
 def in_turn(forget: Tensor, requests: int) -> list[Tensor]:
-    """The same images as so many requests, of sizes that differ by one at most."""
+    """Divide the images into this number of requests; their sizes differ by one at most."""
     require_counts(0, requests=requests)
     require(
         1 <= requests <= len(forget),

@@ -24,6 +24,6 @@ def seed_of(purpose: str, seed: int) -> int:
 
 
 def sample(F: Objective, size: int, seed: int) -> Objective:
-    """So many samples of F at most, drawn once for each seed."""
+    """F on at most `size` of its samples, always the same ones at one seed."""
     order = torch.randperm(F.n, generator=generator("curvature sample", seed))
     return F.only(order[:size])

@@ -61,7 +61,7 @@ def residual_bound(X: Tensor, step: Tensor, spectral_norm: float) -> float:
 
 @dataclass
 class Guo:
-    """Softmax regression that forgets by Newton steps; retrains with a fresh b out of budget.
+    """Softmax regression that forgets by Newton steps, and retrains with a new b out of budget.
 
     F        softmax regression without bias, ||x|| <= 1, float64, weight_decay > 0
     sigma    standard deviation of b, in units of the sum; chosen, it costs accuracy

@@ -66,7 +66,7 @@ def iterations_needed(wanted: float, *, m: int, n: int, mu: float, beta: float, 
     convex.positive(wanted=wanted)
     ratio = 2 * drift(m, n=n, mu=mu, L=L) / wanted
     exact = math.log1p(ratio) / -math.log(contraction(mu, beta))
-    rounding = 1 - 1e-9  # the I whose own sensitivity this is counts
+    rounding = 1 - 1e-9  # so that an I that gives exactly the wanted sensitivity is found
     return max(1, math.ceil(exact * rounding))
 
 

@@ -89,7 +89,7 @@ def deletion_capacity(
     )
     r = math.sqrt(2 * mu / M * (hidden - 3 * G / mu))
     m = n * (mu * r - G) / (2 * L)
-    rounding = 1 + 1e-9  # the m whose own sigma this is counts
+    rounding = 1 + 1e-9  # so that an m that needs exactly this sigma is found
     return min(math.floor(m * rounding), n // 2)
 
 
