@@ -36,7 +36,7 @@ def newton_bound(C: float, M: float, lam: float, lam_min: float, G: float = 0.0)
 
 
 def local_newton_bound(r: float, M: float, lam: float, lam_min: float, G: float = 0.0) -> float:
-    """The same at a known distance r = ||w* - retrained||: (M r^2/2 + lam r + G)/(lam + lam_min).
+    """Theorem 3.4 at a known r = ||w* - retrained||: (M r^2/2 + lam r + G)/(lam + lam_min).
 
     Below r, and so a gain over doing nothing, only if lam_min > M r / 2 (with G = 0).
     """

@@ -72,7 +72,7 @@ def gaussian_delta(sensitivity: float, sigma: float, epsilon: float) -> float:
 
 
 def _sixty_below(f: Callable, peak: float, end: float) -> float:
-    """Where between its peak and the end the concave f has lost 60, or the end."""
+    """The point between peak and end where the concave f is 60 below its peak, or the end."""
     end = min(end, peak + 62)
     loss = lambda s: max(f(s) - f(peak) + 60, -60.0)  # noqa: E731
     return end if loss(end) >= 0 else brentq(loss, *sorted((peak, end)))
@@ -156,7 +156,7 @@ def published(
                   continuous Gaussian's integrals by a share of about (h/sigma)^2 = 2^-80.
     ON_A_GRID     without a seed, beyond: the floating-point sum, rounded to multiples of GRID
                   sigma. The low bits, through which such noise leaks, are not released.
-    REPRODUCIBLE  with a seed: whoever knows it subtracts the noise.
+    REPRODUCIBLE  with a seed: anyone who knows it can subtract the noise.
     """
     if seed is not None:
         return with_noise(estimate, sigma, seed), REPRODUCIBLE
@@ -190,7 +190,7 @@ def with_rounding(sensitivity: float) -> float:
 
 
 def check_budget(epsilon: float, delta: float) -> None:
-    """Refuse an (epsilon, delta) that is not one."""
+    """Refuse an epsilon that is not positive and finite, or a delta outside (0, 1)."""
     require_positive(epsilon=epsilon)
     check_delta(delta)
 

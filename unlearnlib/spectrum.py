@@ -58,8 +58,8 @@ def extreme_eigenvalues(
 def lowest_direction(F: Objective, w: Tensor, *, products: int = 40) -> Tensor:
     """The unit vector (p,) of least curvature among all in a Krylov space of the Hessian at w.
 
-    Rayleigh and Ritz's on the space that so many Hessian products span from a fixed start; less
-    where they span it all. v^T H v is above the smallest eigenvalue.
+    The method of Rayleigh and Ritz, on the space that `products` Hessian products span from a fixed
+    start; fewer if they span it all. v^T H v is above the smallest eigenvalue.
     """
     H, fixed = F.hessian_at(w), torch.Generator().manual_seed(0)
     v = torch.randn(F.p, generator=fixed, dtype=torch.float64).to(w)

@@ -1,4 +1,4 @@
-"""Where the objective is proved strongly convex: refine the estimate until its gradient certifies.
+"""For proved strongly convex objectives: refine the estimate until its gradient certifies it.
 
 Let F_r be mu-strongly convex. Then mu ||a - b|| <= ||grad F_r(a) - grad F_r(b)|| for any two points
 (strong monotonicity of the gradient). So if training stops at ||grad|| <= G, in either world, and
@@ -67,7 +67,7 @@ def unlearn_strongly_convex(
     by itself; it shows that training does not enforce G, which the retrained model's side of the
     bound needs.
 
-    Its conditions are measured at the end, whoever refined: ||grad F(w)|| on all samples;
+    Its conditions are measured at the end, independently of `refine`: ||grad F(w)|| on all samples;
     ||grad F_r(estimate)||, one gradient on the retained ones; strong monotonicity from w to the
     estimate, a gradient on the forgotten ones; and the curvature at the estimate in one direction,
     one Hessian product, where Lanczos on LOOKED_AT of the samples finds it lowest. These refute a

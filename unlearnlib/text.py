@@ -4,7 +4,10 @@ import re
 
 
 def number(value: float | str) -> str:
-    """Return a number as text with three digits; from 1,000 to 99,999 all digits. Texts stay."""
+    """Return a number as text: three significant digits, or a whole number from 1,000 to 99,999.
+
+    A text is returned as it is.
+    """
     if not isinstance(value, (int, float)):
         return str(value)
     if abs(value) == float("inf"):

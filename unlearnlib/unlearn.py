@@ -134,7 +134,7 @@ def unlearn(
 def target_sensitivity(
     F: Objective, C: float, lam: float, tol: float, constants: Constants
 ) -> Sensitivity:
-    """`sensitivity` for this model; with BatchNorm, whatever is claimed, that of the ball."""
+    """Return `certificate.sensitivity` for this model; with BatchNorm always that of the ball."""
     known = Constants() if batchnorm.layers(F.model) else constants
     target = certificate.sensitivity(C, lam, tol, known)
     if target.source != certificate.THE_BALL and target.holds == certificate.PROVED:
@@ -182,9 +182,10 @@ def check_model(F: Objective, w: Tensor, C: float) -> None:
 def _doing_nothing(
     n: int, n_u: int, target: Sensitivity, C: float, constants: Constants, stationary: bool
 ) -> float:
-    """2C; less where F_r is claimed to be strongly convex: both minimisers are then close.
+    """Bound for doing nothing: 2C, or less where F_r is claimed to be strongly convex.
 
-    Along a sequence w is an estimate, itself only within the sensitivity of a minimiser.
+    Both minimisers are then close to each other. Along a sequence w is an estimate, which is only
+    known to lie within the sensitivity of a minimiser.
     """
     mu, g, G = constants.lam_min.value, constants.sample_gradient.value, constants.G.value
     if mu <= 0:

@@ -149,16 +149,16 @@ def _rests_on(card) -> tuple[str, ...]:
 
 
 def _provenance(card) -> Line:
-    """A card is proved only where each constant behind Delta is, or is a G that is enforced."""
+    """Check `holds`: proved only if each constant behind Delta is, or is a G that is enforced."""
     marks = {(name, card.constants.named()[name].provenance) for name in _rests_on(card)}
     weak = sorted(f"{k} {q}" for k, q in marks - {("G", "chosen")} if q != "proved")
     return Line("holds", card.holds, ", ".join(weak), not weak if card.holds == "proved" else None)
 
 
 def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
-    """Each index once and in range, and the card's counts; then all rows and the retained ones.
+    """Check the indices and the card's counts; return that line, all rows and the retained rows.
 
-    Along a sequence the card tells the number on the first day, of which all data are still here.
+    Along a sequence the card gives the number at the start; all of that data is still held.
     """
     every = np.arange(len(F.x)) if F.rows is None else F.rows.cpu().numpy()
     forget, n = [int(i) for i in forget], len(every)
@@ -205,7 +205,7 @@ def _objective(F, every, kept, w, estimate, card) -> list[Line]:
 def _constants(F: by_hand.Sum) -> dict[str, mpf]:
     """mu, L, M and the sample gradient, as in evaluation/peers/convex.py and lab/convex_network.py.
 
-    For ||x|| <= 1: LONGEST changes them by less than SLACK, but for a mu that is a difference.
+    For ||x|| <= 1: LONGEST changes them by less than SLACK, except a mu that is a difference.
     """
     wd, root = mpf(F.decay), mpmath.sqrt
     T, t = root(mpf(2) / 27), 4 / (3 * root(3))

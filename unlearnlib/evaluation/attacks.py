@@ -166,7 +166,7 @@ def _metrics(members: np.ndarray, unseen: np.ndarray, threshold: float) -> dict[
 
 
 def _best_threshold(scores: np.ndarray, y: np.ndarray) -> float:
-    """The score above which "member" is right most often, on as many of each."""
+    """The score above which "member" is right most often, for equal numbers of both."""
     order = np.argsort(scores)
     gained = np.cumsum(np.where(y[order] == 0, 1, -1))
     last_of_its_value = np.append(np.diff(scores[order]) > 0, True)

@@ -109,8 +109,8 @@ def canary_audit(right: int, canaries: int, *, delta: float, level: float = LEVE
     A fair coin s_i for each canary decides whether it belongs to S; all of S is one request, and
     the others are never seen. Given the coins s, let T_s be the models whose guesses agree with s
     at least v times. Then P(release in T_s) <= e^eps P(second world in T_s) + delta. The second
-    world is trained without any canary: it never saw the coins, so that over them, whatever the
-    rule is that guesses, each guess is right with probability 1/2, independently. The mean over s:
+    world is trained without any canary, so it does not depend on the coins: under any guessing rule
+    each guess is right with probability 1/2, independently. The mean over s:
 
         P(v or more are right) <= e^eps P(Bin(r, 1/2) >= v) + delta.
 

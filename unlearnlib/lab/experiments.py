@@ -128,7 +128,10 @@ class Experiment:
         return self.trained.w
 
     def published(self, w: Tensor) -> Callable[[Objective], Objective]:
-        """Return what gives an objective the buffers to publish with w, from retained images."""
+        """Return a function that gives an objective the buffers to publish together with w.
+
+        They are recomputed on the retained images.
+        """
         if not batchnorm.layers(self.F.model):
             return lambda F: F
         buffers = batchnorm.recomputed_buffers(self.F_r, w)

@@ -83,7 +83,7 @@ def _listing(samples: Samples) -> str:
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); remove it") from error
         _refuse_twice(path, file, seen)
-        digest.update(os.fsencode(path))  # as it is on the disk, be it UTF-8 or not
+        digest.update(os.fsencode(path))  # as it is on the disk, UTF-8 or not
         digest.update(f"|{label}|{file.st_size}|{file.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
 

@@ -46,7 +46,7 @@ class Heartbeat:
         self.cell += 1
 
     def line(self) -> str:
-        """Return the line to print.
+        """Return the progress so far as one line of text.
 
         Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)".
         """

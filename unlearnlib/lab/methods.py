@@ -94,7 +94,7 @@ def epochs_allowed(d: Experiment) -> int:
 
 
 def _training(d: Experiment, lr: float, purpose: str) -> dict:
-    """How a baseline trains on: as the pair was trained, for a tenth of its epochs."""
+    """The arguments of a baseline's training: the pair's own, for a tenth of its epochs."""
     names = ("C", "momentum", "optimizer", "batch_size")
     return {name: getattr(d.pair, name) for name in names} | {
         "lr": lr,
@@ -270,7 +270,7 @@ def _made(d: Experiment, name: str, setting: float | None) -> tuple[dict[str, Te
 
 
 def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
-    """Run a method: its w, and its seconds without those for LiSSA's scale, computed before."""
+    """Run a method: return w and the seconds, without those for LiSSA's scale, made before."""
     largest_curvature(d)
     started = time.perf_counter()
     w = METHODS[name].run(d, setting)
@@ -330,7 +330,7 @@ def field(pair: Pair, seed: int) -> dict[str, Contender]:
 
 
 def fields(pair: Pair) -> Iterator[tuple[Experiment, dict[str, Contender]]]:
-    """`field` seed by seed, with its experiment; what is to be trained is trained side by side."""
+    """Yield each seed's experiment and its `field`; models are first trained side by side."""
     train_together([Experiment(pair, s) for s in pair.seeds], REFERENCES, f"models of {pair.name}")
     for seed in bar(pair.seeds, f"seeds of {pair.name}"):
         yield Experiment(pair, seed), field(pair, seed)

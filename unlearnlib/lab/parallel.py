@@ -40,7 +40,7 @@ WORTH_IT = {"mlp": 2_000_000, "allcnn": 7_000, "resnet18": 7_000}
 
 
 class Job(Protocol):
-    """Something that is kept in the store; it travels to a worker by pickle.
+    """Work whose result is kept in the store; it is sent to a worker by pickle.
 
     stored()   whether it is there
     work()     what making it takes, 1 for about twenty seconds

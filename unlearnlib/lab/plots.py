@@ -105,7 +105,7 @@ def style() -> None:
 
 
 def canvas(columns: int = 1, height: float = 3.6, width: float = 5.0) -> tuple[Figure, list[Axes]]:
-    """A row of axes, `width` x `height` inches each."""
+    """Return a figure and its row of axes, `width` x `height` inches each."""
     style()
     fig, axes = plt.subplots(
         1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained"
@@ -148,7 +148,7 @@ def headline(fig: Figure, text: str) -> None:
 
 
 def wrapped(text: str, inches: float, size: float = 9) -> str:
-    """The text in lines that fit so many inches at this font size."""
+    """Break the text into lines that fit this many inches at this font size."""
     return textwrap.fill(text, int(inches * 130 / size))
 
 

@@ -57,7 +57,7 @@ class Ranks(Alone):
         self.rank, self.size = rank, size
 
     def share(self, items: range) -> range:
-        """Adjacent, disjoint parts that cover all; their sizes differ by one at most."""
+        """Return this process's part of `items`; the parts' sizes differ by one at most."""
         k, R = self.rank, self.size
         return items[len(items) * k // R : len(items) * (k + 1) // R]
 
@@ -110,7 +110,7 @@ def ranks() -> Alone:
     The first call joins the processes and waits for all of them, ten minutes at most (seconds in
     UNLEARNLIB_TIMEOUT), as each later sum does. Tensors on the CPU travel by gloo, those on CUDA
     by nccl. From then on all share the first one's torch seed: draws without a generator have to
-    be alike everywhere, or the processes would add up different things.
+    be the same everywhere, or the processes would add up different things.
     """
     if processes() == 1:
         return ALONE

@@ -62,7 +62,7 @@ class Problem:
     mu, L, M         strong convexity, and Lipschitz constants of gradient and Hessian, everywhere
     sample_gradient  bound on the gradient norm of one sample's loss, without decay
     reach            noise of size sigma in the weights is at most reach * sigma in a logit
-    settings         what decides the training but for the data; public, as the card says
+    settings         what decides the training besides the data; public, on the card
     """
 
     name: str

@@ -25,7 +25,7 @@ PROFILE = documents.PROFILE
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Publish every notebook, or one, and the documents. If one is not ready: nothing, and 1."""
+    """Publish all notebooks, or one, and the documents; if one is not ready, none, and return 1."""
     parser = argparse.ArgumentParser(prog="publish", description=__doc__.splitlines()[0])
     parser.add_argument("--notebook", default="", help="publish this one only")
     arguments = parser.parse_args(argv)
@@ -92,7 +92,7 @@ def _cleaned(output: NotebookNode, count: int) -> NotebookNode:
 
 
 def between(text: str, name: str, new: str) -> str:
-    """`text` with what stands between <!-- name --> and <!-- /name --> replaced."""
+    """Return `text` with all between <!-- name --> and <!-- /name --> replaced by `new`."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
     changed, count = re.subn(
         pattern, lambda m: f"{m.group(1)}{new}\n{m.group(2)}", text, flags=re.DOTALL

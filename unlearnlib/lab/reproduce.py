@@ -89,7 +89,7 @@ class Job:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Returns 0 when all is made, 1 after a failure, 130 when interrupted."""
     arguments = _arguments(argv)
-    # The bars of the package would stay in the kept notebooks; the heartbeat stands in for them.
+    # Progress bars would stay in the saved notebooks; the heartbeat reports progress instead.
     os.environ.setdefault("UNLEARNLIB_PROGRESS", "0")
     # SIGTERM is handled as Ctrl-C is: no kernel and no half-finished notebook stay behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -62,7 +62,7 @@ def hessian_sample(d: Experiment) -> Objective:
 
 
 def error(d: Experiment, w: Tensor) -> dict[str, float]:
-    """Distance to the retrained model: of w, and of the trained model ("nothing" is done)."""
+    """Distance to the retrained model: from w, and from the trained model ("nothing" done)."""
     return {"error": distance(w, d.retrained.w), "nothing": distance(d.w, d.retrained.w)}
 
 

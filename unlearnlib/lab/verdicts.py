@@ -63,7 +63,7 @@ HEADLINES = {
 
 
 def forgets(before: float, after: float) -> Verdict:
-    """Reproduced if the update at least halves the gap of F1 on the forgotten set to retraining.
+    """Reproduced if the update more than halves the gap of F1 on the forgotten set to retraining.
 
     before, after   mean |F1 - F1 of retraining| without the update and with it
     """

@@ -162,7 +162,7 @@ class Neel:
         return self._release(False, self.iterations * len(left) / self.F.n, started)
 
     def _train(self, kept: Tensor) -> float:
-        """Descend from 0 on these samples and set the noise; the cost in gradients of F."""
+        """Descend from 0 on these samples and set the noise; return the cost in gradients of F."""
         n, mu = len(kept), convex.strong_convexity(self.F)
         least = -(-n // 2)
         known = dict(mu=mu, beta=self.beta, L=self.L)

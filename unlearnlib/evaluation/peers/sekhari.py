@@ -151,7 +151,7 @@ class Sekhari:
         return self._release(self.w + step, False, cost, started)
 
     def _train(self, kept: Tensor) -> float:
-        """Minimise F on these samples and keep its statistics; the cost in gradients of F."""
+        """Minimise F on these samples and keep its statistics; return the cost in gradients."""
         F_r = self.F.only(kept)
         start = torch.zeros(F_r.p, dtype=F_r.dtype, device=F_r.device)
         mu, n = convex.strong_convexity(F_r), F_r.n
