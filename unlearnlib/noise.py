@@ -27,8 +27,8 @@ from torch import Tensor
 
 from .errors import require, require_at_least, require_choice, require_positive
 
-# dp-accounting's default tolerance is absolute, and coarse where sigma is tiny: at an epsilon in
-# the millions, where loose bounds live. This one leaves the root finder's relative tolerance.
+# dp-accounting's default tolerance is absolute, and coarse where sigma is tiny: for an epsilon in
+# the millions, as loose bounds give. This one leaves the root finder's relative tolerance.
 RELATIVE = 1e-300
 MECHANISMS = ("analytic", "classical", "classical-unchecked")
 

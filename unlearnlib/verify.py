@@ -167,7 +167,7 @@ def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
     gone = card.measurements.get("samples forgotten", len(forget))
     right = 0 < gone == len(forget) == n - len(kept) < n == len({*every}) <= first <= len(F.x)
     line = Line("samples", f"{first}, {gone}", f"{n}, {len(forget)}", right, "all, forgotten")
-    return line, every, kept if len(kept) else every  # never empty
+    return line, every, kept if len(kept) else every  # not empty
 
 
 # ---- the objective ------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def _pixels(path: str) -> np.ndarray:
         with Image.open(path) as image:
             odd = _more_than_fits(image, path)
             pixels = None if odd else image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except Exception as error:  # a decoder has as many ways to fail as there are formats
+    except Exception as error:  # the decoder of each format raises errors of its own
         raise DataError(f"{path} cannot be decoded ({error}); replace or remove it") from error
     require(not odd, f"{path} has {odd}; convert it to 8-bit grey or RGB", DataError)
     return np.atleast_3d(pixels)

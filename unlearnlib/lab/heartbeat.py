@@ -78,7 +78,7 @@ class Heartbeat:
         on_terminal = sys.stderr.isatty()
         while not stop.wait(1 if on_terminal else 20):
             if on_terminal:
-                # A line that wraps could not be written over.
+                # Cut to the width of the terminal, since a line that wraps cannot be overwritten.
                 line = self.line()[: shutil.get_terminal_size().columns - 1]
                 print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
             else:
