@@ -153,7 +153,7 @@ def recognise(F) -> Sum | str:
     """
     net, center = copy.deepcopy(F.model).cpu(), torch.zeros(F.p) if F.center is None else F.center
     buffers = {k: q.numpy(force=True) for k, q in F.buffers.items()}
-    weights, gain = [*net.parameters()], getattr(net, "gain", 1.0)  # frozen ones too: not recognised
+    weights, gain = [*net.parameters()], getattr(net, "gain", 1.0)  # frozen ones too: then refused
     start, signs = buffers.pop("start", np.zeros(weights[0].shape)), buffers.pop("signs", None)
     x, y = F.x.double().reshape(len(F.x), -1).numpy(force=True), F.y.numpy(force=True)
     form = len(weights) == 1 and weights[0].shape == start.shape and start.shape[1:] == x.shape[1:]

@@ -36,7 +36,8 @@ from ..reduce import ALONE, Alone
 TIMEOUT = 600  # seconds that a process waits for the others; the variable overrides it
 TIMEOUT_VARIABLE = "UNLEARNLIB_TIMEOUT"
 # Processes that torchrun started once may meet several times, as those of each notebook do; each
-# time under another name, so that what one meeting left in torchrun's store does not disturb the next.
+# time under another name, so that what one meeting left in torchrun's store does not disturb the
+# next.
 MEETING_VARIABLE = "UNLEARNLIB_MEETING"
 
 REMEDY = (
