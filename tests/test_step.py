@@ -58,7 +58,7 @@ def test_errors_and_scores_are_those_of_the_models_that_they_name(d):
         "error": distance(w, d.retrained.w),
         "nothing": distance(d.w, d.retrained.w),
     }
-    found = step.scores(d, w)
+    found = step.accuracies(d, w)
     for name, v in {"trained": d.w, "unlearned": w, "retrained": d.retrained.w}.items():
         assert found[f"forgotten, {name}"] == accuracy(d.F_u, v)
         assert found[f"test, {name}"] == accuracy(d.F_test, v)

@@ -216,5 +216,5 @@ def test_all_some_or_none(count, verdict):
 )
 def test_a_budget_is_affordable_where_it_is_proved_and_costs_a_point(lost, holds, error, verdict):
     requests = pd.DataFrame({"holds": ["proved", holds], "error": [0.1, error], "Delta": 1.0})
-    found = verdicts.affordable(dict(zip("ab", lost, strict=True)), requests)
+    found = verdicts.affords_its_noise(dict(zip("ab", lost, strict=True)), requests)
     assert found[0] == verdict

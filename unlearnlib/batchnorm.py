@@ -1,9 +1,9 @@
-"""BatchNorm: numbers in a model that are trained without being parameters.
+"""BatchNorm layers: find them, and recompute their statistics before a model is released.
 
-Training minimises a function with batch statistics, the frozen-buffer function is another one, so
-a retrained model is not a stationary point of either and no theorem of the paper applies. What can
-be had is the ball's 2C, and only with buffers recomputed on the retained data from the noisy
-weights: the old ones were computed from the forgotten samples.
+Training minimises a function with batch statistics; with frozen buffers it is another function. A
+retrained model is a stationary point of neither, so no theorem of the paper applies. The ball still
+gives 2C, but only if the buffers are recomputed on the retained data from the noisy weights: the
+old buffers were computed from the forgotten samples too.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def layers(model: nn.Module) -> list[nn.Module]:
 
 
 def check_batch(F: Objective, w: Tensor, size: int, remedy: str) -> None:
-    """Refuse a batch of one sample before any work, if a BatchNorm layer gets one value a channel.
+    """Refuse a batch of one sample if a BatchNorm layer would get only one value per channel.
 
-    Where the layer follows a convolution there are more, one a place, and a batch of one will do.
+    Behind a convolution a layer gets one value per place in the image, so one sample is enough.
     """
     if size != 1 or not layers(F.model):
         return
@@ -40,9 +40,9 @@ def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
     """All buffers of the model at w, with batch statistics averaged over the samples of F.
 
     Running mean and variance are plain averages over passes of one to two times `F.pass_size`
-    samples. Apart from w they are a function of F's samples alone; with F = F_r and a noisy w no
-    forgotten sample has a part in them, though they are themselves an exact (noiseless) statistic
-    of retained data. Raises InputError for a single sample where a layer needs two.
+    samples. Besides w they depend on F's samples alone. With F = F_r and a noisy w, no forgotten
+    sample influences them, but they are an exact (noiseless) statistic of the retained data.
+    Raises InputError for a single sample where a layer needs two.
     """
     check_batch(F, w, F.n, "retain at least two samples")
     model = _in_training(F, w)

@@ -21,7 +21,7 @@ from .errors import require, require_at_least, require_counts, require_positive
 
 
 def trivial_bound(C: float) -> float:
-    """2C: any two points of the ball. What is known without any update."""
+    """2C, the distance of any two points of the ball: known without any update."""
     require_at_least(0, C=C)
     return 2 * C
 
@@ -36,7 +36,7 @@ def newton_bound(C: float, M: float, lam: float, lam_min: float, G: float = 0.0)
 
 
 def local_newton_bound(r: float, M: float, lam: float, lam_min: float, G: float = 0.0) -> float:
-    """The same at a known distance r = ||w* - retrained||: (M r^2/2 + lam r + G)/(lam + lam_min).
+    """Theorem 3.4 at a known r = ||w* - retrained||: (M r^2/2 + lam r + G)/(lam + lam_min).
 
     Below r, and so a gain over doing nothing, only if lam_min > M r / 2 (with G = 0).
     """
@@ -56,7 +56,7 @@ def gradient_bound(C: float, L: float, G: float = 0.0) -> float:
 def solver_bound(
     C: float, lam: float, lam_min: float, L: float, tol: float, G: float = 0.0
 ) -> float:
-    """What a solver adds that stops at a relative residual tol: tol (2LC + G) / (lam + lam_min).
+    """What a solver adds if it stops at a relative residual tol: tol (2LC + G) / (lam + lam_min).
 
     Ours. It takes the place of Theorem 3.6's concentration term where the residual of the linear
     system is measured on the whole retained set: no rho, no condition on the steps.
@@ -97,7 +97,7 @@ def lissa_bound(
 
 
 def lissa_steps(B: float, lam: float, lam_min: float) -> int:
-    """Steps below which `lissa_bound` is void: kappa max(2 ln(4 kappa), ln(16/(lam + lam_min))).
+    """Fewest steps for `lissa_bound` to hold: kappa max(2 ln(4 kappa), ln(16/(lam + lam_min))).
 
     kappa = B/(lam + lam_min), and B bounds the norm of a sample's Hessian + lam I; where LiSSA runs
     at a larger scale than that, B is the scale. Re-derived so that the bias
@@ -152,7 +152,7 @@ def sequential_bounds(
 
 
 def stability_bound(n: int, n_u: int, sample_gradient: float, mu: float, G: float = 0.0) -> float:
-    """Doing nothing where F_r is mu-strongly convex: (2 n_u g / n + 2G) / mu.
+    """Bound for doing nothing, where F_r is mu-strongly convex: (2 n_u g / n + 2G) / mu.
 
     g bounds the gradient norm of every sample's loss in the ball, and G that of both models'
     objectives; grad F_r - grad F is n_u/n times the mean gradient of retained less that of

@@ -1,7 +1,9 @@
 """Gradients of the proved models, written out by hand in float64, with a bound on their rounding.
 
-No derivative is taken by a machine and nothing of the package is used: `verify` compares with it.
-Both models are one, with a hidden layer or without: sample i's gradient is the matrix s_i x_i^T,
+No automatic differentiation and no other code of the package is used, so that `verify` compares
+with something independent.
+
+Both models have one form, with or without a hidden layer: the gradient of sample i is s_i x_i^T,
 
     softmax regression    s = r = softmax(f) - onehot(y),  f = z
     tanh network          s = a (V^T r) * (1 - h^2),  f = a V h,  h = tanh(z)
@@ -32,7 +34,7 @@ SAFETY = 1.01
 TINY = 1e-140  # more than what underflow loses, squares in norms included
 CHUNK = 1024  # samples at a time
 
-Bounded = tuple[np.ndarray, np.ndarray]  # an array, and a bound on what is wrong with it
+Bounded = tuple[np.ndarray, np.ndarray]  # an array, and a bound on its error
 
 
 def norm(a: np.ndarray) -> float:
@@ -46,7 +48,7 @@ def norms(a: np.ndarray) -> np.ndarray:
 
 
 def split(a: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """a = high + low without rounding: high is the `bits` bits below the largest entry's first."""
+    """Split a = high + low exactly; high has the first `bits` bits of the largest entry."""
     largest = max(int(np.frexp(np.abs(a).max())[1]), -900)  # far from where float64 underflows
     grid = math.ldexp(1.0, largest - bits)
     high = np.rint(a / grid) * grid
@@ -57,9 +59,9 @@ def product(x: np.ndarray, w: np.ndarray) -> Bounded:
     """x w^T, nearly as if computed in twice the precision.
 
     With d columns, the high parts of (53 - log2 d)/2 bits multiply exactly: every partial sum is a
-    whole number of grid cells below 2^53. What is left is small, so its (d + 4) u hardly counts,
-    and one rounding of the result is left: u |z|. A plain product's d u ||x|| ||w|| would be too
-    much under a large gain.
+    whole number of grid cells below 2^53. The other products are small, so their (d + 4) u
+    hardly counts, and one rounding of the result remains: u |z|. The error of a plain product,
+    d u ||x|| ||w||, would be too large under a large gain.
     """
     bits = (53 - math.ceil(math.log2(x.shape[1]))) // 2
     (x_high, x_low), (w_high, w_low) = split(x, bits), split(w, bits)
@@ -87,7 +89,7 @@ def residual(f: np.ndarray, df: np.ndarray, y: np.ndarray) -> Bounded:
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """F(w) = (1/n) sum_i loss_i + (wd/2)||w - center||^2, on samples that each call names."""
+    """F(w) = (1/n) sum_i loss_i + (wd/2)||w - center||^2, on the samples that each call names."""
 
     x: np.ndarray
     y: np.ndarray
@@ -133,9 +135,9 @@ class Sum:
         u times that times sum_i ||s_i|| ||x_i||, and sum_i ||ds_i|| ||x_i||. Then four roundings.
         """
         total, wrong, size, chunks = 0.0, 0.0, 0.0, math.ceil(len(rows) / CHUNK)
-        for some in np.array_split(rows, chunks):
-            x = self.x[some]
-            (s, ds), length = self.slopes(w, x, self.y[some]), norms(x)
+        for part in np.array_split(rows, chunks):
+            x = self.x[part]
+            (s, ds), length = self.slopes(w, x, self.y[part]), norms(x)
             total, wrong, size = total + s.T @ x, wrong + ds @ length, size + norms(s) @ length
         data, pull = total / len(rows), self.decay * (w - self.center).reshape(self.start.shape)
         wrong = wrong + (min(CHUNK, len(rows)) + chunks + 2) * U * size
@@ -144,14 +146,14 @@ class Sum:
 
 
 def recognise(F) -> Sum | str:
-    """F written out by hand; or, in words, why it is neither of the two models.
+    """Return F in its hand-written form, or a text that says why it is neither of the two models.
 
-    The form is read off parameters, buffers, labels and the loss's identity. That the model
-    computes what the form says is then tried on four samples: evidence, no proof.
+    The form is read off parameters, buffers, labels and the loss's identity. Whether the model
+    computes what the form says is then tried on four samples: this is evidence, not a proof.
     """
     net, center = copy.deepcopy(F.model).cpu(), torch.zeros(F.p) if F.center is None else F.center
     buffers = {k: q.numpy(force=True) for k, q in F.buffers.items()}
-    weights, gain = [*net.parameters()], getattr(net, "gain", 1.0)  # frozen ones too: then no form
+    weights, gain = [*net.parameters()], getattr(net, "gain", 1.0)  # frozen ones too: then refused
     start, signs = buffers.pop("start", np.zeros(weights[0].shape)), buffers.pop("signs", None)
     x, y = F.x.double().reshape(len(F.x), -1).numpy(force=True), F.y.numpy(force=True)
     form = len(weights) == 1 and weights[0].shape == start.shape and start.shape[1:] == x.shape[1:]
@@ -159,11 +161,11 @@ def recognise(F) -> Sum | str:
     form = form and isinstance(gain, float) and gain > 0 and F.dtype == torch.float64
     fit = signs is None or signs.shape[1:] == start.shape[:1] and {*np.unique(signs)} <= {-1, 1}
     if form and fit:
-        found = Sum(x, y, F.weight_decay, center.numpy(force=True), start, signs, gain)
+        model = Sum(x, y, F.weight_decay, center.numpy(force=True), start, signs, gain)
         w = np.random.default_rng(0).standard_normal(start.shape)
         weights[0].data = torch.from_numpy(w)
         theirs = net(F.x[:4].cpu().double()).numpy(force=True)
-        _, (ours, _) = found.outputs(w, x[:4])
+        _, (ours, _) = model.outputs(w, x[:4])
         if theirs.shape == ours.shape and np.allclose(theirs, ours, 1e-9, 1e-9 * norm(ours)):
-            return found
+            return model
     return "neither softmax regression without bias nor a tanh network of signs, in float64"

@@ -1,4 +1,4 @@
-"""How a certificate looks: one list of rows, as text in a terminal, as a table in a notebook."""
+"""Show a certificate: as text in a terminal, or as a table in a notebook, from the same rows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ WIDTH = 78
 
 
 def heading(card: Certificate) -> str:
-    """What the card says if it says anything."""
+    """Return the title of the card: its (epsilon, delta), or that it is void."""
     if card.holds == "void":
         return "void: no promise is made; do not publish"
     return f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning"
 
 
 def verdict(card: Certificate) -> list[tuple[str, str, str]]:
-    """(question, answer, why): the two fields and what was said about the noise."""
+    """Return (question, answer, why) for the fields `holds`, `useful` and `noise`."""
     Delta, ball = card.sensitivity.value, 2 * card.C
     known = "doing nothing" if card.doing_nothing == ball else "the ball alone"
     compared = f"{known} gives 2C = {number(ball)}"
@@ -38,7 +38,7 @@ def verdict(card: Certificate) -> list[tuple[str, str, str]]:
 
 
 def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
-    """(name, value, provenance, note) of every number behind the certificate."""
+    """Return (name, value, provenance, note) of every number behind the certificate."""
     s, in_a_ball = card.sensitivity, math.isfinite(card.C)
     how = f"min(bound, 2C); bound {number(s.bound)}" if in_a_ball else "2G/mu, mu = lam_min"
     table = [
@@ -62,14 +62,14 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
 
 
 def private_rows(card: Certificate) -> list[tuple[str, str]]:
-    """(name, value) of what is a function of the data."""
+    """Return (name, value) of every number that depends on the data."""
     private = card.private()
-    found = {"doing nothing gives": private["doing nothing"], **private["measured constants"]}
-    return [(name, number(value)) for name, value in (found | private["measurements"]).items()]
+    values = {"doing nothing gives": private["doing nothing"], **private["measured constants"]}
+    return [(name, number(value)) for name, value in (values | private["measurements"]).items()]
 
 
 def as_text(card: Certificate) -> str:
-    """For a terminal."""
+    """Return the card as text, for a terminal."""
     title, table = heading(card), rows(card)
     lines, wide = [title, "=" * len(title)], max(len(name) for name, *_ in table)
     for question, answer, why in verdict(card):
@@ -85,7 +85,7 @@ def as_text(card: Certificate) -> str:
 
 
 def as_html(card: Certificate) -> str:
-    """For a notebook."""
+    """Return the card as an HTML table, for a notebook."""
     lines = [_heading(heading(card))]
     for question, answer, why in verdict(card):
         lines.append(_row(f"<b>{question}</b>", f"<b>{escape(answer)}</b>", escape(why)))

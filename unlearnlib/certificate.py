@@ -1,6 +1,6 @@
-"""The certificate: what (epsilon, delta) rests on, and whether it says anything.
+"""The certificate of a release: (epsilon, delta), what it rests on, and whether it is useful.
 
-Two fields, not one verdict. `holds` is
+It gives two answers instead of one verdict. `holds` is
 
   proved       every constant behind the sensitivity is proved, or is a G that training enforces
   conditional  some are assumed, or measured in a direction that can err
@@ -31,7 +31,7 @@ STRONG_CONVEXITY = "strong convexity: (||grad F_r(estimate)|| + G)/mu, both grad
 
 @dataclass(frozen=True)
 class Constant:
-    """A number a bound rests on: `provenance` is proved, chosen, assumed or measured."""
+    """A number that a bound rests on: `provenance` is proved, chosen, assumed or measured."""
 
     value: float
     provenance: str
@@ -39,26 +39,27 @@ class Constant:
 
 
 def proved(value: float, why: str) -> Constant:
-    """A constant with a proof; `why` says which."""
+    """Return a constant that is proved; `why` names the proof."""
     return Constant(float(value), "proved", why)
 
 
 def chosen(value: float, note: str = "") -> Constant:
-    """A G that the procedure enforces: training that returns no model above it, in either world.
+    """Return a constant that you chose and enforce: a G that every trained model is below.
 
-    `projected_sgd(until_gradient=G)` only reports `run.converged`; whoever claims the G must refuse
-    a run that is not. Where the ball may bind for some retained set, no G is enforced.
+    This must hold in both worlds, with and without the forgotten samples.
+    `projected_sgd(until_gradient=G)` only reports `run.converged`: to claim this G, refuse a run
+    that is not converged. Where the ball may bind for some retained set, no G is enforced.
     """
     return Constant(float(value), "chosen", note)
 
 
 def assumed(value: float, note: str = "") -> Constant:
-    """A constant nobody checked."""
+    """Return a constant that is assumed: nobody has checked it."""
     return Constant(float(value), "assumed", note)
 
 
 def measured(value: float, errs: str) -> Constant:
-    """A constant read off the data; `errs` is which way it can be wrong, e.g. "from below"."""
+    """Return a constant measured on the data; `errs` says how it can be wrong: "from below"."""
     return Constant(float(value), "measured", f"errs {errs}")
 
 
@@ -67,7 +68,7 @@ UNKNOWN = Constant(math.inf, "proved", "nothing is claimed")
 
 @dataclass(frozen=True)
 class Constants:
-    """What is known of the objective inside the ball, or everywhere. A plain float: assumed.
+    """What is known of the objective, in the ball or everywhere. A plain float counts as assumed.
 
     M, L             Lipschitz constants of the Hessian and the gradient
     lam_min          lower bound on the Hessian's eigenvalues; -L where nothing better is known
@@ -96,7 +97,7 @@ class Constants:
             object.__setattr__(self, name, constant)
 
     def named(self) -> dict[str, Constant]:
-        """All of them by name."""
+        """All constants by name."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def used(self) -> dict[str, Constant]:
@@ -104,7 +105,7 @@ class Constants:
         return {name: q for name, q in self.named().items() if name != "sample_gradient"}
 
     def behind_convexity(self) -> dict[str, Constant]:
-        """lam_min and G: those that set it where the objective is strongly convex."""
+        """lam_min and G: those that set the sensitivity where the objective is strongly convex."""
         return {name: self.named()[name] for name in ("lam_min", "G")}
 
 
@@ -140,14 +141,14 @@ def strongly_convex_sensitivity(constants: Constants) -> Sensitivity:
     """2G/mu, the distance to hide where lam_min = mu > 0 everywhere and both gradients are <= G."""
     mu, G = constants.lam_min, constants.G
     both = mu.value > 0 and 0 < G.value < math.inf
-    found = f"lam_min = {mu.value:g} and G = {G.value:g}; both must be > 0 and G finite"
-    require(both, f"{found}. Where no such lam_min is known, use ul.unlearn.")
+    given = f"lam_min = {mu.value:g} and G = {G.value:g}; both must be > 0 and G finite"
+    require(both, f"{given}. Where no such lam_min is known, use ul.unlearn.")
     bound = bounds.strong_convexity_bound(G.value, mu.value, G.value)
     return Sensitivity(bound, bound, STRONG_CONVEXITY, _holds(constants.behind_convexity()))
 
 
 def _holds(behind: dict[str, Constant]) -> str:
-    """Proved where each constant is, or is a G that training enforces."""
+    """PROVED if each constant is proved, or is a G that training enforces; else CONDITIONAL."""
     marks = {(name, q.provenance) for name, q in behind.items()} - {("G", "chosen")}
     return PROVED if all(mark == "proved" for _, mark in marks) else CONDITIONAL
 
@@ -201,9 +202,9 @@ class Certificate:
         return self.holds != VOID and self.sensitivity.value < self.doing_nothing
 
     def public(self) -> dict:
-        """What may go with the released model; but for `holds`, no function of the data.
+        """What may be published with the released model; only `holds` depends on the data.
 
-        A void certificate goes nowhere: the release that it belongs to must not be published.
+        Publish neither a void certificate nor the release that it belongs to.
 
         Constants that were measured are named without their values. If one of them set the
         sensitivity, sigma still tells it: fix a round number beforehand instead.
@@ -224,14 +225,14 @@ class Certificate:
         }
 
     def private(self) -> dict:
-        """What was measured on the data, for the holder of the data alone."""
+        """What was measured on the data: only for those who hold the data."""
         named = self.constants.named().items()
-        found = {name: q.value for name, q in named if q.provenance == "measured"}
+        values = {name: q.value for name, q in named if q.provenance == "measured"}
         return {
             "useful": self.useful,
             "doing nothing": self.doing_nothing,
             "reasons": list(self.reasons),
-            "measured constants": found,
+            "measured constants": values,
             "measurements": dict(self.measurements),
         }
 

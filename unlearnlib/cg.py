@@ -73,6 +73,6 @@ def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: f
     ends = extreme_eigenvalues(F, w, tol=1e-4)
     low = min(ends.lam_min, curvature - lam)
     enough = 1.01 * abs(low) + 1e-6 * abs(ends.lam_max)
-    found = f"at lam = {lam:g}: a direction has curvature {curvature:.3g}"
+    where = f"at lam = {lam:g}: a direction has curvature {curvature:.3g}"
     remedy = f"lam_min is about {low:.4g}; the smallest lam that would do is about {enough:.4g}."
-    raise NegativeCurvatureError(f"H + lam I is not positive definite {found}. {remedy}")
+    raise NegativeCurvatureError(f"H + lam I is not positive definite {where}. {remedy}")

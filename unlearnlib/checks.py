@@ -54,7 +54,7 @@ def finite(z: Tensor, name: str) -> None:
 
 
 def samples(rows: Indices, n: int) -> Tensor:
-    """`rows` as integers, if they name samples out of n, each once, at least one.
+    """Return `rows` as integers; refuse them unless they name samples out of n, each only once.
 
     Sets are sorted, so that every process takes their samples in the same order.
     """
@@ -68,8 +68,8 @@ def samples(rows: Indices, n: int) -> Tensor:
     rows = rows.long()
     worst, limits = _outlier(rows), f"{n} samples; indices go from 0 to {n - 1}."
     require(0 <= worst < n, f"Index {worst} is outside the trained set of {limits}")
-    found, times = rows.unique(return_counts=True)
-    twice = found[times > 1].tolist()
+    distinct, times = rows.unique(return_counts=True)
+    twice = distinct[times > 1].tolist()
     require(not twice, f"Named more than once: {twice[:5]}; indices.unique() names each once.")
     return rows
 
@@ -104,19 +104,19 @@ def model(net: nn.Module) -> None:
 
 
 def unpublished(net: nn.Module, public: Set[str]) -> list[str]:
-    """Names of the tensors that are released beside w as they are and were not declared public.
+    """Names of the tensors that would be released with w, unchanged, and are not declared public.
 
     Buffers, frozen weights, and tensors or arrays that a layer holds in an attribute, a list, tuple
     or dict; what other Python objects hold is not seen. BatchNorm's statistics are left out: they
     are computed anew for each release.
     """
     held = [name for name, q in net.named_parameters() if not q.requires_grad]
-    weights, own = {id(q) for q in net.parameters()}, {"_parameters", "_buffers", "_modules"}
+    weights, internal = {id(q) for q in net.parameters()}, {"_parameters", "_buffers", "_modules"}
     for prefix, layer in net.named_modules():
         anew = STATISTICS if isinstance(layer, nn.modules.batchnorm._BatchNorm) else set()
         for name, q in (vars(layer) | layer._buffers).items():
             leaves = [z for z in tree_leaves(q) if isinstance(z, Tensor | np.ndarray)]
-            if name not in own | anew and any(id(z) not in weights for z in leaves):
+            if name not in internal | anew and any(id(z) not in weights for z in leaves):
                 held.append(f"{prefix}.{name}".lstrip("."))
     unknown = sorted(set(public) - set(held))
     require(not unknown, f"public_buffers names {unknown}; the model has no such; it has {held}.")
@@ -124,14 +124,17 @@ def unpublished(net: nn.Module, public: Set[str]) -> list[str]:
 
 
 def of_each_label(y: Tensor) -> Tensor:
-    """Positions of the first sample and of one of each other label, 64 at most; or of the last."""
+    """Positions of the first sample and of one sample of each other label, at most 64 in all.
+
+    If there is no other label, the last sample is the second one.
+    """
     first = {label: k for k, label in reversed([*enumerate(y.tolist())])} if y.dim() == 1 else {}
     others = sorted(set(first.values()) - {0}) or [len(y) - 1]
     return torch.tensor([0, *others][:64])
 
 
 def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The outputs on two samples x, if they are those of each alone, and the same every time."""
+    """Return the outputs on two samples x; refuse a model that mixes samples or is random."""
     try:
         together, again, apart = outputs(x), outputs(x), [outputs(part) for part in x.split(1)]
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as problem:
@@ -149,7 +152,7 @@ def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def loss_by_sample(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor) -> None:
-    """Refuse a loss that is not the mean over the batch of what each sample has alone."""
+    """Refuse a loss that is not the mean over the batch of the losses of single samples."""
     outputs = outputs[torch.arange(len(y)) % len(outputs)]
     try:
         together, apart = loss(outputs, y), [*map(loss, outputs.split(1), y.split(1))]
@@ -158,10 +161,10 @@ def loss_by_sample(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y:
         remedy = "Give y the shape and type that it asks for."
         raise InputError(f"The loss cannot take {given}: {problem}. {remedy}") from problem
     mean = torch.stack(apart).mean(0)
-    found = f"{together.tolist()} where single samples' losses have the mean {mean.tolist()}"
+    result = f"{together.tolist()} where single samples' losses have the mean {mean.tolist()}"
     remedy = "one number: no sum, no class weights, no ignored labels, no root."
     holds = together.dim() == 0 and _alike(together, mean, 0.1)
-    require(holds, f"The loss returns {found}; it must return the mean over the batch, {remedy}")
+    require(holds, f"The loss returns {result}; it must return the mean over the batch, {remedy}")
 
 
 def _alike(a: Tensor, b: Tensor, times: float) -> bool:
@@ -180,8 +183,8 @@ def dropout(model: nn.Module) -> None:
     """Refuse a model with a dropout layer that is switched on."""
     for name, layer in model.named_modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training:
-            found = f"Layer '{name}' is an active dropout (p = {layer.p}), so the loss is random"
-            require(layer.p <= 0, f"{found}: set p = 0, or call model.eval() first.")
+            cause = f"Layer '{name}' is an active dropout (p = {layer.p}), so the loss is random"
+            require(layer.p <= 0, f"{cause}: set p = 0, or call model.eval() first.")
 
 
 def _outlier(integers: Tensor) -> int:

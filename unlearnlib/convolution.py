@@ -1,4 +1,4 @@
-"""Convolutions whose second derivatives cost no more than they must.
+"""Convolutions whose second derivatives are cheaper than PyTorch's.
 
 x_bar and W_bar, the derivatives of <g, conv(x, W)> by x and by W, are bilinear:
 
@@ -26,10 +26,10 @@ CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 
 
 class Convolutions(TorchFunctionMode):
-    """Inside, the convolutions of any model are these.
+    """Inside this context, every model uses the convolutions of this file.
 
-    fixed   x and W are constants to whoever differentiates the slopes, which leaves ds/dg. To be
-            set once the model has run: it may differentiate itself.
+    fixed   treat x and W as constants when the slopes are differentiated, which leaves ds/dg. Set
+            it once the model has run, since a model may differentiate on its own.
     """
 
     fixed = False
@@ -71,7 +71,7 @@ class Convolution(Function):
 
 
 class Slopes(Function):
-    """x_bar and W_bar, those that are wanted."""
+    """x_bar and W_bar, as `slopes`, with derivatives of their own."""
 
     @staticmethod
     def forward(ctx, g, x, W, how, wanted):

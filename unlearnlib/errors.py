@@ -1,11 +1,11 @@
-"""What can go wrong, by name. Every message gives the value, the limit and the remedy."""
+"""The errors of this package. Every message gives the value, the limit and the remedy."""
 
 import math
 from numbers import Integral
 
 
 class UnlearnError(ValueError):
-    """Anything this package refuses; catch it to catch all of the below."""
+    """The base of all errors of this package: catch it to catch all of them."""
 
 
 class InputError(UnlearnError):
@@ -29,7 +29,7 @@ class NegativeCurvatureError(UnlearnError):
 
 
 class RankLostError(UnlearnError):
-    """One of several processes was lost, or made another call than the others."""
+    """One of several processes was lost, or made a different call than the others."""
 
 
 def require(holds: bool, message: str, error: type[UnlearnError] = InputError) -> None:
@@ -39,9 +39,9 @@ def require(holds: bool, message: str, error: type[UnlearnError] = InputError) -
 
 
 def require_counts(least: int = 1, /, **counts: int) -> None:
-    """Refuse a named count that is no int of Python or numpy, or is below `least`."""
+    """Refuse a named count that is not an int of Python or numpy, or is below `least`."""
     for name, count in counts.items():
-        # 3.0 is refused too: where a share or a mean is taken for a count, some are whole
+        # 3.0 is refused too: a share or a mean, given by mistake, may happen to be whole
         holds = isinstance(count, Integral) and not isinstance(count, bool) and count >= least
         require(holds, f"{name} is {count!r}; it must be at least {least}, a whole number (int).")
 

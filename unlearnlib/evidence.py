@@ -1,4 +1,4 @@
-"""What the data says about a claim: measurements on the way, and what they refute.
+"""Measurements on the data during a request, and the claims that they refute.
 
 All of it is private, and none of it changes a sigma: it can only void a certificate. Each
 condition follows from the claimed constants, so one that fails proves that a claim is wrong; all
@@ -25,7 +25,7 @@ LEFT = "||grad F_r(estimate)||"
 
 
 def measurements(F_r: Objective, F_u: Objective, w: Tensor, b: Tensor, x: Tensor) -> Known:
-    """What a request shows of the objective at w, where b = grad F_r(w) and x is the update."""
+    """Measure the objective at w, where b = grad F_r(w) and x is the update."""
     return {
         "samples forgotten": F_u.n,
         GRADIENT: float(((F_r.n * b + F_u.n * F_u.gradient(w)) / (F_r.n + F_u.n)).norm()),
@@ -37,27 +37,27 @@ def measurements(F_r: Objective, F_u: Objective, w: Tensor, b: Tensor, x: Tensor
 def of_the_solution(
     F_r: Objective, w: Tensor, b: Tensor, lam: float, x: Tensor, estimate: Tensor
 ) -> Known:
-    """What x, which should solve (H_r + lam I) x = b, and the estimate show on retained samples.
+    """Measure on all retained samples how well x solves (H_r + lam I) x = b, and the estimate.
 
-    Costs one Hessian product, for the residual, whatever the solver says of its own, and one
+    Costs one Hessian product, for the residual (the solver's own report is not used), and one
     gradient, at the estimate.
     """
     image, size = F_r.hvp(w, x) + lam * x, float(b.norm())
     left = float((image - b).norm())
     # summed in another order than the solver did, which shows where rounding decides
     order = torch.randperm(F_r.n, generator=torch.Generator().manual_seed(0))
-    found = {
+    measured = {
         RESIDUAL: left / size if size else math.inf if left else 0.0,
         REACH: float(torch.linalg.vector_norm(w - x, dtype=torch.float64)),
         LEFT: float(F_r.only(order).gradient(estimate).norm()),
     }
-    return found | ({CURVATURE: float(image @ x / (x @ x))} if x.any() else {})
+    return measured | ({CURVATURE: float(image @ x / (x @ x))} if x.any() else {})
 
 
 def weakened(behind: dict[str, Constant]) -> tuple[str, ...]:
-    """What makes a certificate less than its numbers say: constants that the data has set.
+    """Warn of constants that were measured on the data; empty if there are none.
 
-    behind   those that the sensitivity follows from, by name
+    behind   the constants that the sensitivity follows from, by name
     """
     names = [name for name, q in behind.items() if q.provenance == "measured"]
     why = "measured, and sigma follows from it: fix a round number beforehand and claim that."
@@ -65,14 +65,14 @@ def weakened(behind: dict[str, Constant]) -> tuple[str, ...]:
 
 
 def refuted(
-    found: Known, dtype: torch.dtype, target: Sensitivity, C: float, lam: float, tol: float,
+    measured: Known, dtype: torch.dtype, target: Sensitivity, C: float, lam: float, tol: float,
     constants: Constants, stationary: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     """The conditions of the bound that do not hold on the data, each with its remedy."""
     L, lam_min, G = constants.L.value, constants.lam_min.value, constants.G.value
     Delta, bound, eps = target.value, target.bound, torch.finfo(dtype).eps
-    whole, b, left, reach = (found[q] for q in (GRADIENT, RETAINED_GRADIENT, LEFT, REACH))
-    met, residual = found.get(CURVATURE, lam + lam_min), found[RESIDUAL]
+    whole, b, left, reach = (measured[q] for q in (GRADIENT, RETAINED_GRADIENT, LEFT, REACH))
+    met, residual = measured.get(CURVATURE, lam + lam_min), measured[RESIDUAL]
     slack, mu = 1e3 * eps * abs(met), lam_min if constants.lam_min.provenance == "proved" else 0.0
     within = bounds.strong_convexity_bound(left, mu, G) if mu > 0 else 0.0
     # what was seen: the remedy stands beside the condition

@@ -1,4 +1,4 @@
-"""Layers that PyTorch differentiates twice only in one of their forms, wrongly, or not at all.
+"""Layers whose second derivatives PyTorch lacks, gets wrong, or has in one form only.
 
 Attention has second derivatives as plain tensor operations, not in its fused kernels: see
 `unfused`. What has none is refused when an objective is built, before anything is trained.
@@ -16,14 +16,14 @@ from .errors import require
 FLAWS = {
     nn.EmbeddingBag: "has no second derivative in PyTorch; use nn.Embedding and mean(1), or sum(1)",
     nn.Hardsigmoid: "has no second derivative in PyTorch; use nn.Sigmoid",
-    # its kernel forgets, the second time, that the norm depends on the weight
+    # its second derivative ignores that the norm depends on the weight
     (_WeightNorm, WeightNorm): "has a wrong second derivative in PyTorch; take off weight_norm",
 }
 
 
 @contextmanager
 def unfused():
-    """Inside, attention is plain tensor operations, which can be differentiated twice."""
+    """Inside this context, attention is plain tensor operations, differentiable twice."""
     fast = backends.mha.get_fastpath_enabled()
     backends.mha.set_fastpath_enabled(False)
     try:

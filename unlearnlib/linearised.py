@@ -1,8 +1,8 @@
 """Hessian and Gauss-Newton products at one point, for many vectors: linearise once.
 
 The graph that leads from w through the samples to grad F(w) does not depend on the vector. While
-it is kept, a product costs one sweep backward through it; a fresh one pays for forward, backward
-and that sweep.
+it is kept, a product costs one sweep backward through it; a new graph costs a forward and a
+backward pass in addition.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .objective import Objective
 
 KEPT_BYTES = 2**30
-# product(v, again): of one pass; `again` says that more will be asked for
+# product(v, again) on one pass; `again` says that more products will follow
 Product = Callable[[Tensor, bool], Tensor]
 
 
@@ -126,9 +126,9 @@ def derivative_along(value: Tensor, leaf: Tensor, v: Tensor, again: bool) -> Ten
 
 
 def _bytes_of_graphs(built: Callable[[slice], Product], samples: slice) -> tuple[int, int]:
-    """Bytes of a pass's graph, whatever its size, and of each of its samples; at most.
+    """Bytes that a graph takes at most: a fixed number, and a number for each sample.
 
-    All that is computed on the way is counted, kept or not.
+    Every tensor that is computed is counted, whether the graph keeps it or not.
     """
     taken = []
     for count in (1, 2):
@@ -140,7 +140,7 @@ def _bytes_of_graphs(built: Callable[[slice], Product], samples: slice) -> tuple
 
 
 class Bytes(TorchDispatchMode):
-    """Counts the bytes of all that is computed, views left out."""
+    """Counts the bytes of all tensors that are computed, without views."""
 
     total = 0
 

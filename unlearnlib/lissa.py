@@ -30,7 +30,7 @@ from .spectrum import extreme_eigenvalues, gradient_lipschitz, minibatch_curvatu
 SCALE_MARGIN = 1.5  # over the largest of the sampled minibatch curvatures, which err from below
 SUBSET = 2048  # samples for the residual where all are too many
 GROUPS = 8  # parts of that subset, whose spread tells its floor
-LOOK = 10  # steps between two looks at whether the chains grow
+LOOK = 10  # steps between two checks of whether the chains grow
 PATIENCE = 4  # checks in a row without a tenth of improvement
 BULK = 4  # a sample costs this much less in a full pass than in a minibatch, at least
 
@@ -79,7 +79,7 @@ def lissa(
     require(chains >= ranks, f"chains is {chains} for {ranks} processes; give each at least one.")
     gauge = _Gauge(system, checks, affordable=BULK * steps * chains * batch_size)
     due = {math.ceil(steps * (i + 1) / gauge.checks) for i in range(gauge.checks)}
-    x, history, status = unit.expand(len(system.own), -1), [], STEPS
+    x, history, status = unit.expand(len(system.local_chains), -1), [], STEPS
     for step in bar(range(1, steps + 1), "LiSSA"):
         x = torch.sub(x, system.minibatch_product(x), alpha=1 / scale).add_(unit)
         if step in due or step % LOOK == 0:
@@ -110,14 +110,14 @@ def measured_scale(
         curvature = gradient_lipschitz(F, w, generator=generator)
     else:
         curvature = float(minibatch_curvature(F, w, batch_size, generator=generator).max())
-    found = f"A Hessian of {min(batch_size, F.n)} samples is not finite at w"
-    require(math.isfinite(curvature), f"{found}: use a smooth loss or activation.", DivergenceError)
+    cause = f"A Hessian of {min(batch_size, F.n)} samples is not finite at w"
+    require(math.isfinite(curvature), f"{cause}: use a smooth loss or activation.", DivergenceError)
     return SCALE_MARGIN * curvature + lam
 
 
 @dataclass(frozen=True)
 class _System:
-    """(H + lam I) x = b as LiSSA meets it, a minibatch at a time."""
+    """The system (H + lam I) x = b, of which LiSSA sees one minibatch at a time."""
 
     F: Objective
     w: Tensor
@@ -129,11 +129,11 @@ class _System:
 
     @property
     def reduce(self) -> Alone:
-        """How chains are shared; not where each takes all samples, which are shared themselves."""
+        """How processes share the chains; if each takes all samples, those are shared instead."""
         return ALONE if self.batch_size >= self.F.n else self.F.reduce
 
     @cached_property
-    def own(self) -> range:
+    def local_chains(self) -> range:
         """The chains that this process runs."""
         return self.reduce.share(range(self.chains))
 
@@ -146,18 +146,18 @@ class _System:
         F = self.F
         if self.batch_size >= F.n:
             return self.H(x) + self.lam * x
-        drawn = F.draw((self.chains, self.batch_size), self.generator)  # for all: alike everywhere
-        own = F.batch(drawn[self.own.start : self.own.stop])
-        return F.hvp_each(self.w, x, *own).add_(x, alpha=F.weight_decay + self.lam)
+        drawn = F.draw((self.chains, self.batch_size), self.generator)  # the same in all processes
+        batches = F.batch(drawn[self.local_chains.start : self.local_chains.stop])
+        return F.hvp_each(self.w, x, *batches).add_(x, alpha=F.weight_decay + self.lam)
 
     def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Means over two halves of all chains, (2, p), and their shares (2,); of one chain, itself.
+        """Means over two halves of all chains, (2, p), and their shares (2,); of one chain, (1, p).
 
         The mean over all is shares @ means.
         """
         parts = torch.arange(self.chains).tensor_split(min(2, self.chains))
-        own = torch.tensor(self.own)
-        sums = torch.stack([x[torch.isin(own, part)].sum(0) for part in parts])
+        numbers = torch.tensor(self.local_chains)
+        sums = torch.stack([x[torch.isin(numbers, part)].sum(0) for part in parts])
         counts = torch.tensor([len(part) for part in parts]).to(x)
         return self.reduce(sums) / counts[:, None], counts / self.chains
 

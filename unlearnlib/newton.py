@@ -27,8 +27,8 @@ def newton_update(
 ) -> Tensor:
     """w - (H_r(w) + lam I)^-1 b, shape (p,): the estimate of the retrained model.
 
-    At lam = 0 on a quadratic it *is* the retrained model, up to the solver's tolerance; whether a
-    solver met it, only its own Solution tells.
+    At lam = 0 on a quadratic it *is* the retrained model, up to the solver's tolerance. Only the
+    solver's own Solution says whether it was met.
 
     solver      called as solver(F_r, w, b, lam=lam); functools.partial fixes the rest of its
                 arguments.
@@ -53,9 +53,9 @@ def retained_gradient(
 ) -> Tensor:
     """grad F_r(w), (p,), from n - n_u samples; from n_u alone if `whole` = grad F(w) is known.
 
-    grad F_r = (n grad F - n_u grad F_u)/(n - n_u), decay included: whoever keeps one vector when
-    training ends answers requests without a pass over the data. That the forgotten samples have a
-    part in it does not matter: they cancel.
+    grad F_r = (n grad F - n_u grad F_u)/(n - n_u), decay included: if you keep this one
+    vector when training ends, you can answer requests without a pass over the data. It depends on
+    the forgotten samples too, but they cancel.
     """
     forget = F.indices(forget)
     if whole is None:

@@ -1,4 +1,4 @@
-"""The Gaussian mechanism (Theorem 2.3): how much noise hides a distance, and what noise hides.
+"""The Gaussian mechanism (Theorem 2.3): how much noise hides a distance, with which epsilon.
 
 sensitivity   largest distance between the two means that must not be told apart
 sigma         standard deviation of the noise in each coordinate
@@ -27,8 +27,8 @@ from torch import Tensor
 
 from .errors import require, require_at_least, require_choice, require_positive
 
-# dp-accounting's default tolerance is absolute, and coarse where sigma is tiny: at an epsilon in
-# the millions, where loose bounds live. This one leaves the root finder's relative tolerance.
+# dp-accounting's default tolerance is absolute, and coarse where sigma is tiny: for an epsilon in
+# the millions, as loose bounds give. This one leaves the root finder's relative tolerance.
 RELATIVE = 1e-300
 MECHANISMS = ("analytic", "classical", "classical-unchecked")
 
@@ -72,7 +72,7 @@ def gaussian_delta(sensitivity: float, sigma: float, epsilon: float) -> float:
 
 
 def _sixty_below(f: Callable, peak: float, end: float) -> float:
-    """Where between its peak and the end the concave f has lost 60, or the end."""
+    """The point between peak and end where the concave f is 60 below its peak, or the end."""
     end = min(end, peak + 62)
     loss = lambda s: max(f(s) - f(peak) + 60, -60.0)  # noqa: E731
     return end if loss(end) >= 0 else brentq(loss, *sorted((peak, end)))
@@ -95,7 +95,7 @@ def gaussian_sigma(
 def gaussian_epsilon(
     sensitivity: float, sigma: float, delta: float, mechanism: str = "analytic"
 ) -> float:
-    """The epsilon that noise of this sigma buys at this delta."""
+    """The epsilon that noise of this sigma gives at this delta."""
     require_positive(sensitivity=sensitivity, sigma=sigma)
     check_delta(delta)
     if mechanism == "analytic":
@@ -155,8 +155,8 @@ def published(
                   h <= 2^-40 sigma: the sums over the grid that are its delta differ from the
                   continuous Gaussian's integrals by a share of about (h/sigma)^2 = 2^-80.
     ON_A_GRID     without a seed, beyond: the floating-point sum, rounded to multiples of GRID
-                  sigma. The low bits, through which such noise leaks, do not come out.
-    REPRODUCIBLE  with a seed: whoever knows it subtracts the noise.
+                  sigma. The low bits, through which such noise leaks, are not released.
+    REPRODUCIBLE  with a seed: anyone who knows it can subtract the noise.
     """
     if seed is not None:
         return with_noise(estimate, sigma, seed), REPRODUCIBLE
@@ -190,7 +190,7 @@ def with_rounding(sensitivity: float) -> float:
 
 
 def check_budget(epsilon: float, delta: float) -> None:
-    """Refuse an (epsilon, delta) that is not one."""
+    """Refuse an epsilon that is not positive and finite, or a delta outside (0, 1)."""
     require_positive(epsilon=epsilon)
     check_delta(delta)
 

@@ -31,8 +31,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     """Mean over samples of ||output - y||^2 / 2: a linear model then has a constant Hessian."""
-    found, wanted = tuple(outputs.shape), tuple(y.shape)
-    require(found == wanted, f"Outputs have shape {found} and targets {wanted}; they must agree.")
+    given, wanted = tuple(outputs.shape), tuple(y.shape)
+    require(given == wanted, f"Outputs have shape {given} and targets {wanted}; they must agree.")
     return (outputs - y).square().flatten(1).sum(1).mean() / 2
 
 
@@ -106,7 +106,7 @@ class Objective:
         return len(self.x) if self.rows is None else len(self.rows)
 
     def initial(self) -> Tensor:
-        """The flat vector of the model as it was handed over, shape (p,)."""
+        """The weights that the model had at the start, as one flat vector of shape (p,)."""
         weights = dict(self.model.named_parameters())
         return torch.cat([weights[name].detach().reshape(-1) for name in self._shapes])
 
@@ -180,7 +180,7 @@ class Objective:
         return self.reduce(total) / self.n + self.weight_decay * self._from_center(w)
 
     def hessian_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
-        """v -> H(w) v, for many v at one w: what does not depend on v is computed once.
+        """Return v -> H(w) v, for many v at one w: what does not depend on v is computed once.
 
         v (p,), or (k, p). The graphs that are kept take `keep` bytes at most.
         """
@@ -188,7 +188,7 @@ class Objective:
         return Linearised(self, w, linearised.hessian_of_pass, keep)
 
     def ggn_at(self, w: Tensor, keep: int = KEPT_BYTES) -> Callable[[Tensor], Tensor]:
-        """v -> the Gauss-Newton product, for many v at one w, as `hessian_at`.
+        """Return v -> the Gauss-Newton product, for many v at one w, as `hessian_at`.
 
         J^T (d^2 loss / d outputs^2) J v, plus wd v. Positive semi-definite for losses convex in
         the outputs; equal to the Hessian where the model is linear in its parameters.
@@ -259,7 +259,7 @@ class Objective:
         return map(self.batch, self._slices(range(self.n)))
 
     def own_passes(self) -> Iterator[slice]:
-        """Where this process's share of the samples lies, `pass_size` at a time."""
+        """Slices of this process's share of the samples, `pass_size` at a time."""
         return self._slices(self.reduce.share(range(self.n)))
 
     def _slices(self, samples: range) -> Iterator[slice]:
@@ -273,7 +273,7 @@ class Objective:
     # ---- checks ----------------------------------------------------------------------------
 
     def check(self, w: Tensor, name: str = "w") -> Tensor:
-        """`w` itself, if it is a finite vector (p,) or (k, p) of this objective's dtype."""
+        """Return `w`; refuse it unless it is finite, (p,) or (k, p), and of the right dtype."""
         checks.vector(w, self.p, self.dtype, name)
         return w.clone() if w.is_inference() else w.detach()
 
@@ -311,7 +311,7 @@ class Objective:
         return False
 
     def indices(self, rows: Indices) -> Tensor:
-        """`rows` as integers, if they name samples of this objective, each once, at least one."""
+        """Return `rows` as integers; refuse them unless they name samples of F, each only once."""
         return checks.samples(rows, self.n)
 
     # ---- small things ------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How much noise k releases need together, and how many requests a noise affords."""
+"""How much noise k releases need together, and how many releases a given noise allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .noise import compose_epsilon, gaussian_epsilon, gaussian_sigma
 
 @dataclass(frozen=True)
 class Plan:
-    """The noise of each of k releases, and what it buys at one delta.
+    """The noise of each of k releases, and the epsilon that it gives at one delta.
 
     sigma     standard deviation of every release, drawn afresh each time
     each      epsilon of one release alone
@@ -46,5 +46,5 @@ def plan(
 def affordable(sigma: float, sensitivity: float, epsilon: float, delta: float) -> int:
     """How many releases with this noise stay within (epsilon, delta) together; 0 if none does."""
     require(0 < sigma < math.inf, f"sigma is {sigma}; give a finite one; without noise none is.")
-    # a plan's own sigma affords its requests, whatever rounding did
+    # rounding must not cost a release where sigma is that of a plan
     return math.floor((sigma / gaussian_sigma(sensitivity, epsilon, delta)) ** 2 * (1 + 1e-9))

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def bar(things: Iterable[T], what: str) -> Iterator[T]:
-    """Go through `things`; whoever waits more than two seconds sees how many and the time left.
+    """Iterate over `things`, with a progress bar if it takes more than two seconds.
 
     UNLEARNLIB_PROGRESS=0 silences it, for runs whose outputs are kept.
     """

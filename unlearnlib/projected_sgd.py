@@ -15,14 +15,14 @@ from .errors import DivergenceError, require, require_at_least, require_choice, 
 from .objective import Objective
 from .progress import bar
 
-# of the share of the run that is done
+# the factor of the rate, as a function of the share of the run that is done
 SCHEDULES = {"constant": lambda t: 1.0, "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2}
 Monitor = Callable[[Tensor, dict[str, Tensor]], dict]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What training leaves behind.
+    """The result of training.
 
     w           (p,), or (k, p) for k models; inside the ball.
     buffers     the model's buffers after training, for `F.with_buffers(run.buffers)`.
@@ -185,7 +185,7 @@ def _shuffled(
 
 
 def _project_in_place(w: Tensor, C: float) -> Tensor:
-    """Project w and say which rows were outside."""
+    """Project w in place; return 1 for each row that was outside, 0 for the others."""
     if C == math.inf:
         return torch.zeros(w.shape[:-1])
     outside = torch.linalg.vector_norm(w, dim=-1, dtype=torch.float64) > C
@@ -201,8 +201,8 @@ def _summary(epoch: int, losses: list[Tensor], outside: list[Tensor], w: Tensor)
 
 
 def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:
-    found = f"Training diverged in epoch {epoch}: w is no longer finite at lr = {lr:g}"
-    require(bool(torch.isfinite(w).all()), f"{found}. Try lr = {lr / 10:g}.", DivergenceError)
+    cause = f"Training diverged in epoch {epoch}: w is no longer finite at lr = {lr:g}"
+    require(bool(torch.isfinite(w).all()), f"{cause}. Try lr = {lr / 10:g}.", DivergenceError)
 
 
 def _check_batches(F: Objective, w: Tensor, n: int, batch_size: int) -> None:
@@ -221,8 +221,8 @@ def _check(
     require(0 <= momentum < 1, f"momentum is {momentum}; it must be in [0, 1).")
     if rows is None:
         return
-    found = f"rows has shape {tuple(rows.shape)} for w0 of shape {tuple(w0.shape)}"
+    given = f"rows has shape {tuple(rows.shape)} for w0 of shape {tuple(w0.shape)}"
     fits = w0.dim() == 2 and rows.dim() == 2 and len(rows) == len(w0)
-    require(fits, f"{found}; give one row of sample positions for each of the k models.")
-    for own in rows:
-        F.indices(own)
+    require(fits, f"{given}; give one row of sample positions for each of the k models.")
+    for row in rows:
+        F.indices(row)

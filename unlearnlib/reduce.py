@@ -13,20 +13,20 @@ from torch import Tensor
 
 
 class Alone:
-    """One process. What stands in for it must have the same attribute and methods."""
+    """One process. A replacement for it must have the same attribute and methods."""
 
     size = 1
 
     def share(self, items: range) -> range:
-        """The part of `items` that is this process's work: adjacent, disjoint, all of them."""
+        """Return this process's part of `items`; the parts are adjacent, disjoint and cover all."""
         return items
 
     def __call__(self, part: Tensor) -> Tensor:
-        """The sum of all processes' `part`, the same bits in each."""
+        """Return the sum of `part` over all processes, the same bits in each."""
         return part
 
     def agree(self, value: Tensor) -> Tensor:
-        """The first process's `value`, in all: for what is drawn from a secret source."""
+        """Return the first process's `value` in every process: for draws from a secret source."""
         return value
 
     def require_same(self, **held: Tensor) -> None:

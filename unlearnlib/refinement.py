@@ -1,4 +1,4 @@
-"""Newton steps down to a small gradient: how a convex objective is trained, retrained, refined."""
+"""Newton steps down to a small gradient: they train, retrain and refine a convex objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import DivergenceError, require, require_counts
 from .objective import Objective
 
 PRODUCT = 2  # gradients that a Hessian product costs, about: it differentiates the gradient
-ENOUGH = 0.1  # relative residual of each linear system: more would be lost at the next step
+ENOUGH = 0.1  # relative residual of each linear system: a smaller one would gain little
 MOST_HALVINGS = 20
 
 
@@ -104,7 +104,7 @@ def _descended(F: Objective, w: Tensor, slope: Tensor, smoothness: float) -> Mov
 def _stuck(history: list[float], max_steps: int, gradient: float, dtype: torch.dtype) -> str:
     steps, norm = len(history) - 1, history[-1]
     if steps >= max_steps:
-        found = f"||grad F|| is {norm:.3g} after {steps} steps, above {gradient:g}"
-        return f"{found}; allow more steps, or take the curvature of more samples."
-    found = f"||grad F|| stays at {norm:.3g}: rounding in {dtype}, or curvature that is not F's"
-    return f"{found}. Use F.to(torch.float64), curvature of more samples, or a larger gradient."
+        cause = f"||grad F|| is {norm:.3g} after {steps} steps, above {gradient:g}"
+        return f"{cause}; allow more steps, or take the curvature of more samples."
+    cause = f"||grad F|| stays at {norm:.3g}: rounding in {dtype}, or curvature that is not F's"
+    return f"{cause}. Use F.to(torch.float64), curvature of more samples, or a larger gradient."

@@ -64,7 +64,7 @@ class SequentialUnlearner:
         self.releases: list[Release] = []
 
     def forget(self, indices: Indices) -> Release:
-        """Answer the next request; indices are those of the set trained on, as on the first day."""
+        """Answer the next request; indices are those of the set first trained on."""
         wanted = self.F.indices(indices)
         gone = wanted[~torch.isin(wanted, self.kept)].tolist()
         require(not gone, f"Already forgotten: {gone[:5]}; name only samples still retained.")
@@ -82,7 +82,7 @@ class SequentialUnlearner:
         return unlearn(now, self.w, rows, seed=seed, stationary=first, **self.terms)
 
     def _after_a_void_one(self, release: Release) -> Release:
-        """What one request refuted holds for all that start from its estimate."""
+        """Make a release void if an earlier one is, since it starts from that one's estimate."""
         card, void = release.certificate, self._first_void()
         if void is None or card.sensitivity.source == THE_BALL:
             return release
@@ -95,7 +95,7 @@ class SequentialUnlearner:
         return holds.index(VOID) + 1 if VOID in holds else None
 
     def budget(self, delta: float) -> Budget:
-        """What the releases so far cost, exactly, for Gaussian noise drawn afresh each time."""
+        """The exact epsilon of the releases so far, for Gaussian noise drawn anew each time."""
         require(bool(self.releases), "Nothing has been released yet; call forget(indices) first.")
         void = self._first_void()
         require(void is None, f"Release {void} is void: retrain, and start a new sequence.")

@@ -1,4 +1,4 @@
-"""What a solver of (H + lam I) x = b returns."""
+"""The solution that a solver of (H + lam I) x = b returns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS = "steps used up"
 
 @dataclass(frozen=True)
 class Solution:
-    """An approximate solution x of (H + lam I) x = b, and how far it can be trusted.
+    """An approximate solution x of (H + lam I) x = b, and how exact it is.
 
     x            (p,)
     residual     ||(H + lam I) x - b|| / ||b|| of x itself, recomputed at the end
@@ -75,7 +75,7 @@ def normalised(b: Tensor) -> tuple[Tensor, float]:
 
 
 def check_system(F: Objective, w: Tensor, b: Tensor, lam: float, tol: float) -> None:
-    """Refuse what no solver can start from."""
+    """Refuse a w, b, lam or tol that no solver can start from."""
     for name, v in (("w", w), ("b", b)):
         F.check(v, name)
         require(v.dim() == 1, f"{name} has shape {tuple(v.shape)}; solve for one vector at a time.")

@@ -1,4 +1,4 @@
-"""Curvature as measured: extreme eigenvalues and Lipschitz estimates.
+"""Measure curvature: extreme eigenvalues and Lipschitz estimates.
 
 Nothing here proves anything. Lanczos returns Rayleigh quotients, so lam_min errs from above and
 lam_max from below; a maximum over samples or directions errs from below.
@@ -58,8 +58,8 @@ def extreme_eigenvalues(
 def lowest_direction(F: Objective, w: Tensor, *, products: int = 40) -> Tensor:
     """The unit vector (p,) of least curvature among all in a Krylov space of the Hessian at w.
 
-    Rayleigh and Ritz's on the space that so many Hessian products span from a fixed start; less
-    where they span it all. v^T H v is above the smallest eigenvalue.
+    The method of Rayleigh and Ritz, on the space that `products` Hessian products span from a fixed
+    start; fewer if they span it all. v^T H v is above the smallest eigenvalue.
     """
     H, fixed = F.hessian_at(w), torch.Generator().manual_seed(0)
     v = torch.randn(F.p, generator=fixed, dtype=torch.float64).to(w)
@@ -118,8 +118,8 @@ def hessian_lipschitz(
     A lower estimate of M. A ReLU network has no finite M: the Hessian jumps at its kinks.
     """
     length = float(direction.norm())
-    found = f"distance is {distance} and the direction has length {length:g}"
-    require(distance > 0 and length > 0, f"{found}; both must be > 0.")
+    given = f"distance is {distance} and the direction has length {length:g}"
+    require(distance > 0 and length > 0, f"{given}; both must be > 0.")
     there, here = F.hessian_at(w + distance * direction / length), F.hessian_at(w)
 
     def change(v: Tensor) -> Tensor:

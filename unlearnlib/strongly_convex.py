@@ -1,4 +1,4 @@
-"""Where the objective is proved strongly convex: refine the estimate until its gradient certifies.
+"""For proved strongly convex objectives: refine the estimate until its gradient certifies it.
 
 Let F_r be mu-strongly convex. Then mu ||a - b|| <= ||grad F_r(a) - grad F_r(b)|| for any two points
 (strong monotonicity of the gradient). So if training stops at ||grad|| <= G, in either world, and
@@ -67,7 +67,7 @@ def unlearn_strongly_convex(
     by itself; it shows that training does not enforce G, which the retrained model's side of the
     bound needs.
 
-    Its conditions are measured at the end, whoever refined: ||grad F(w)|| on all samples;
+    Its conditions are measured at the end, independently of `refine`: ||grad F(w)|| on all samples;
     ||grad F_r(estimate)||, one gradient on the retained ones; strong monotonicity from w to the
     estimate, a gradient on the forgotten ones; and the curvature at the estimate in one direction,
     one Hessian product, where Lanczos on LOOKED_AT of the samples finds it lowest. These refute a
@@ -93,13 +93,13 @@ def unlearn_strongly_convex(
     released = F.reduce.agree(noisy)
     seconds = time.perf_counter() - started
 
-    found = _measurements(F, F_r, F_u, w, refined)
-    refuted = _refuted(found, constants, target.value, refined.w)
+    measured = _measurements(F, F_r, F_u, w, refined)
+    refuted = _refuted(measured, constants, target.value, refined.w)
     certificate = Certificate(
         epsilon, delta, sigma, target, C=math.inf, lam=0.0, tol=None, constants=constants,
         holds=VOID if refuted else target.holds, noise=noise,
         doing_nothing=bounds.stability_bound(F.n, F_u.n, g, mu, G), known=known_to_all(F, known),
-        reasons=refuted or evidence.weakened(constants.behind_convexity()), measurements=found,
+        reasons=refuted or evidence.weakened(constants.behind_convexity()), measurements=measured,
     )  # fmt: skip
     return Release(released, certificate, refined.w, refined, {}, seconds)
 
@@ -156,12 +156,12 @@ def _measurements(
     }
 
 
-def _refuted(found: Known, constants: Constants, Delta: float, estimate: Tensor) -> tuple[str, ...]:
+def _refuted(facts: Known, constants: Constants, Delta: float, estimate: Tensor) -> tuple[str, ...]:
     """The conditions that do not hold on the data, each with its remedy."""
     mu, G, eps = constants.lam_min.value, constants.G.value, torch.finfo(estimate.dtype).eps * 2**10
-    whole, left, apart = found[evidence.GRADIENT], found[evidence.LEFT], found[APART]
-    moved, least, rounding = found[MOVED], found[LEAST], eps * float(estimate.norm())
-    lost = mu * rounding + eps * found[evidence.RETAINED_GRADIENT]
+    whole, left, apart = facts[evidence.GRADIENT], facts[evidence.LEFT], facts[APART]
+    moved, least, rounding = facts[MOVED], facts[LEAST], eps * float(estimate.norm())
+    lost = mu * rounding + eps * facts[evidence.RETAINED_GRADIENT]
     within = bounds.strong_convexity_bound(left, mu, G)
     at_end = f"||grad F_r(estimate)|| = {left:.3g} exceeds G = {G:g}"
     far = f"Refining moved {moved:.3g}, too far for gradients {apart:.3g} apart at mu = {mu:g}"

@@ -1,10 +1,13 @@
-"""Numbers as a person writes them: on cards, in tables and in figures."""
+"""Numbers as text, for cards, tables and figures."""
 
 import re
 
 
 def number(value: float | str) -> str:
-    """Three significant digits, whole numbers from a thousand on, as a person writes them."""
+    """Return a number as text: three significant digits, or a whole number from 1,000 to 99,999.
+
+    A text is returned as it is.
+    """
     if not isinstance(value, (int, float)):
         return str(value)
     if abs(value) == float("inf"):

@@ -25,7 +25,7 @@ NOT_MEASURED = "grad F(w) was given as whole=, not measured: leave it out to hav
 
 @dataclass(frozen=True)
 class Release:
-    """What answers a request.
+    """The answer to a request.
 
     w            (p,), noisy: the only vector to publish, with `certificate.public_json()`
     certificate  the card; where `certificate.holds` is "void", publish nothing: retrain, and
@@ -76,8 +76,8 @@ def unlearn(
     delta       always; then exactly one of epsilon, the budget to meet, and sigma, the noise to
                 account for.
     constants   what is known of the objective; nothing by default.
-    solver      called as solver(F_r, w, b, lam=lam, tol=tol). Its word is not taken: the residual
-                of its solution is measured here, on all retained samples.
+    solver      called as solver(F_r, w, b, lam=lam, tol=tol). Its own report is not relied on:
+                the residual is measured here, on all retained samples.
     seed        makes the noise reproducible, and the certificate says: not private. By default
                 the noise comes from the operating system's entropy; see `noise.published`.
     stationary  whether w claims ||grad F(w)|| <= G itself, as a trained model does; an estimate
@@ -115,18 +115,18 @@ def unlearn(
     buffers = batchnorm.recomputed_buffers(F_r, released) if batchnorm.layers(F.model) else {}
     seconds = time.perf_counter() - started
 
-    found = evidence.measurements(F_r, F_u, w, b, solution.x)
+    measured = evidence.measurements(F_r, F_u, w, b, solution.x)
     holds, reasons = target.holds, ()
     if target.source != certificate.THE_BALL:
-        found |= evidence.of_the_solution(F_r, w, b, lam, solution.x, estimate)
-        refuted = evidence.refuted(found, F.dtype, target, C, lam, tol, constants, stationary)
+        measured |= evidence.of_the_solution(F_r, w, b, lam, solution.x, estimate)
+        refuted = evidence.refuted(measured, F.dtype, target, C, lam, tol, constants, stationary)
         trusted = (NOT_MEASURED,) if whole is not None else ()
         holds = certificate.VOID if refuted else certificate.CONDITIONAL if trusted else holds
         reasons = refuted or (*trusted, *evidence.weakened(constants.used()))
     card = Certificate(
         epsilon, delta, sigma, target, C, lam, tol, constants, holds=holds, noise=noise,
         doing_nothing=_doing_nothing(F.n, F_u.n, target, C, constants, stationary),
-        known=known_to_all(F, known), reasons=reasons, measurements=found,
+        known=known_to_all(F, known), reasons=reasons, measurements=measured,
     )  # fmt: skip
     return Release(released, card, estimate, solution, buffers, seconds)
 
@@ -134,7 +134,7 @@ def unlearn(
 def target_sensitivity(
     F: Objective, C: float, lam: float, tol: float, constants: Constants
 ) -> Sensitivity:
-    """`sensitivity` for this model; with BatchNorm, whatever is claimed, that of the ball."""
+    """Return `certificate.sensitivity` for this model; with BatchNorm always that of the ball."""
     known = Constants() if batchnorm.layers(F.model) else constants
     target = certificate.sensitivity(C, lam, tol, known)
     if target.source != certificate.THE_BALL and target.holds == certificate.PROVED:
@@ -154,7 +154,7 @@ def check_precision(F: Objective) -> None:
 
 
 def known_to_all(F: Objective, known: Known | None) -> Known:
-    """What both worlds know beside the constants; on the card, since none of it is protected."""
+    """Return what is public besides the constants; the card shows it, as none is protected."""
     facts: Known = {"weights": F.p, "weight decay": F.weight_decay}
     if F.public_buffers:
         facts["public buffers"] = ", ".join(sorted(F.public_buffers))
@@ -182,9 +182,10 @@ def check_model(F: Objective, w: Tensor, C: float) -> None:
 def _doing_nothing(
     n: int, n_u: int, target: Sensitivity, C: float, constants: Constants, stationary: bool
 ) -> float:
-    """2C; less where F_r is claimed to be strongly convex: both minimisers are then close.
+    """Bound for doing nothing: 2C, or less where F_r is claimed to be strongly convex.
 
-    Along a sequence w is an estimate, itself only within the sensitivity of a minimiser.
+    Both minimisers are then close to each other. Along a sequence w is an estimate, which is only
+    known to lie within the sensitivity of a minimiser.
     """
     mu, g, G = constants.lam_min.value, constants.sample_gradient.value, constants.G.value
     if mu <= 0:

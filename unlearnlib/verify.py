@@ -1,4 +1,4 @@
-"""A second opinion on a release, which shares no code with what it checks.
+"""Check a release again, with code that shares nothing with what it checks.
 
     print(ul.verify(F, w, forget, release))
 
@@ -27,11 +27,11 @@ from . import by_hand
 COLOURS = {"confirmed": "#0072B2", "refuted": "#D55E00", "not covered": "#E69F00"}
 TABLE = "{:<23} {:<12} {:<13} {:<13} {}\n    {}"
 SLACK = 1e-11  # far below any digit of a card that is read; twenty times what calibration loses
-LONGEST = 1 + mpf(10) ** -12  # norm of an input: rounding leaves 1 by less than that
+LONGEST = 1 + mpf(10) ** -12  # largest norm of an input that is meant to be 1: rounding adds less
 AT_W, AT_ESTIMATE = "||grad F(w)||", "||grad F_r(estimate)||"
 
 
-# ---- a line, and all of them --------------------------------------------------------------------
+# ---- one line, and all lines --------------------------------------------------------------------
 
 
 class Line(NamedTuple):
@@ -52,12 +52,12 @@ class Line(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """In words: confirmed, refuted or not covered."""
+        """The outcome in words: confirmed, refuted or not covered."""
         return "not covered" if self.holds is None else "confirmed" if self.holds else "refuted"
 
 
 def at_most(name, found, claimed, wrong=0.0, note="", slack=SLACK) -> Line:
-    """found <= claimed, for a found that is right to +-wrong; lam_min is a lower bound: >=."""
+    """Return the line for found <= claimed, where found is right to +-wrong; lam_min: >=."""
     short = claimed - found if name == "lam_min" else found - claimed
     margin = float(-short / abs(claimed)) if claimed else 0.0
     short -= slack * abs(claimed)  # at most 0 where the claim holds
@@ -82,7 +82,7 @@ class Verification(NamedTuple):
         return self.rows()[0][0] == "confirmed"
 
     def rows(self) -> list[list[str]]:
-        """As text: the verdict on the whole and the lines it follows from, a head, all lines."""
+        """All as text: the verdict and the lines it follows from, the column names, all lines."""
         against = self.refuted or [q for q in self.lines if q.needed and q.holds is None]
         verdict = against[0].verdict if against else "confirmed"
         why = ", ".join(line.name for line in against) or 'all that "proved" rests on'
@@ -138,7 +138,7 @@ def verify(F, w, forget, release) -> Verification:
     return Verification(lines)
 
 
-# ---- who is in it, and what the card says of itself ---------------------------------------------
+# ---- the samples, and what the card claims ------------------------------------------------------
 
 
 def _rests_on(card) -> tuple[str, ...]:
@@ -149,16 +149,16 @@ def _rests_on(card) -> tuple[str, ...]:
 
 
 def _provenance(card) -> Line:
-    """A card is proved only where each constant behind Delta is, or is a G that is enforced."""
+    """Check `holds`: proved only if each constant behind Delta is, or is a G that is enforced."""
     marks = {(name, card.constants.named()[name].provenance) for name in _rests_on(card)}
     weak = sorted(f"{k} {q}" for k, q in marks - {("G", "chosen")} if q != "proved")
     return Line("holds", card.holds, ", ".join(weak), not weak if card.holds == "proved" else None)
 
 
 def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
-    """Each index once and in range, and the card's counts; then all rows and the retained ones.
+    """Check the indices and the card's counts; return that line, all rows and the retained rows.
 
-    Along a sequence the card tells the number on the first day, of which all data are still here.
+    Along a sequence the card gives the number at the start; all of that data is still held.
     """
     every = np.arange(len(F.x)) if F.rows is None else F.rows.cpu().numpy()
     forget, n = [int(i) for i in forget], len(every)
@@ -167,7 +167,7 @@ def _samples(F, forget, card) -> tuple[Line, np.ndarray, np.ndarray]:
     gone = card.measurements.get("samples forgotten", len(forget))
     right = 0 < gone == len(forget) == n - len(kept) < n == len({*every}) <= first <= len(F.x)
     line = Line("samples", f"{first}, {gone}", f"{n}, {len(forget)}", right, "all, forgotten")
-    return line, every, kept if len(kept) else every  # something to go on with
+    return line, every, kept if len(kept) else every  # not empty
 
 
 # ---- the objective ------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def _objective(F, every, kept, w, estimate, card) -> list[Line]:
 def _constants(F: by_hand.Sum) -> dict[str, mpf]:
     """mu, L, M and the sample gradient, as in evaluation/peers/convex.py and lab/convex_network.py.
 
-    For ||x|| <= 1: LONGEST changes them by less than SLACK, but for a mu that is a difference.
+    For ||x|| <= 1: LONGEST changes them by less than SLACK, except a mu that is a difference.
     """
     wd, root = mpf(F.decay), mpmath.sqrt
     T, t = root(mpf(2) / 27), 4 / (3 * root(3))
@@ -238,15 +238,15 @@ def _arithmetic(card, w, estimate, every, kept) -> list[Line]:
     lines = [at_most("Delta", needed, Delta, note="from the card's constants")]
     if ball:  # a norm's rounding of one ulp is within SLACK
         lines += [at_most(k, by_hand.norm(v), C) for k, v in vectors.items() if v is not None]
-        said, below = card.public()["below 2C"], Delta < 2 * C
-        lines += [Line("below 2C", str(said), str(below), said == below)]
-    share, said = 1 - mpf(len(kept)) / len(every), card.doing_nothing
+        stated, below = card.public()["below 2C"], Delta < 2 * C
+        lines += [Line("below 2C", str(stated), str(below), stated == below)]
+    share, stated = 1 - mpf(len(kept)) / len(every), card.doing_nothing
     stable = (2 * share * g + 2 * G) / mu if mu > 0 else mpmath.inf
     either = [float(min(2 * C, stable + drift)) for drift in (0, Delta if ball else 0)]
-    right = [q for q in either if math.isclose(q, said, rel_tol=SLACK)]
-    lines += [Line("doing nothing", said, (right or either)[0], bool(right), "sets `useful`")]
-    found, note = profile(Delta / card.sigma / (1 + SLACK), mpf(card.epsilon)), "Gaussian profile"
-    return [*lines, at_most("delta", found, card.delta, 0, note, slack=0)]  # sigma has the slack
+    right = [q for q in either if math.isclose(q, stated, rel_tol=SLACK)]
+    lines += [Line("doing nothing", stated, (right or either)[0], bool(right), "sets `useful`")]
+    delta, note = profile(Delta / card.sigma / (1 + SLACK), mpf(card.epsilon)), "Gaussian profile"
+    return [*lines, at_most("delta", delta, card.delta, 0, note, slack=0)]  # sigma has the slack
 
 
 def profile(mu: mpf, epsilon: mpf) -> mpf:

@@ -39,7 +39,7 @@ def damping_row(d: Experiment, lam: float) -> dict:
 def forget_size_row(d: Experiment) -> dict:
     """Bound, real error and scores of the step at the pair's damping, for one forget set."""
     w = step.estimate(d, d.pair.lam)
-    return curvature.bound(d, d.pair.lam) | step.error(d, w) | step.scores(d, w)
+    return curvature.bound(d, d.pair.lam) | step.error(d, w) | step.accuracies(d, w)
 
 
 # ---- figures -----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def radius_row(d: Experiment, lam: float) -> dict:
     row |= {"start": float(d.F.initial().norm()), "norm": float(d.w.double().norm())}
     row["projected"] = max(epoch["projected"] for epoch in d.trained.history)
     row |= {"bound": curvature.bound(d, lam)["bound"], "2C": trivial_bound(d.pair.C)}
-    return row | step.error(d, w) | step.scores(d, w)
+    return row | step.error(d, w) | step.accuracies(d, w)
 
 
 # ---- figures -----------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def stop_row(d: Experiment, lam: float, gradient: str) -> dict:
     return row | {
         "gradient": gradient,
         **step.error(d, w),
-        **step.scores(d, w),
+        **step.accuracies(d, w),
         "step": distance(w, d.w),
     }
 

@@ -1,4 +1,4 @@
-"""How good is it, how private, how fast: baselines, metrics and attacks.
+"""Judge an unlearned model: metrics, attacks, audits, and other methods to compare it with.
 
 metrics       accuracy, gap to retraining, Tug-of-War, distances
 baselines     fine-tuning, negative gradient, NegGrad+

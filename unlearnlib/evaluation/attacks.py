@@ -1,7 +1,7 @@
 """Membership inference: can an attacker tell forgotten samples from samples never seen?
 
 Two attacks, both to be read beside the same attack on the retrained model, which has truly never
-seen the forgotten samples: what it scores there is not unlearning's fault.
+seen the forgotten samples: what an attack scores there is no failure of unlearning.
 
     scores = attack("logistic regression", members=features(...), unseen=features(...), seed=0)
     strength([scores])["AUC"]                # value, low, high
@@ -49,7 +49,7 @@ ATTACKERS = (LOSS_THRESHOLD, *LEARNERS)
 
 @dataclass(frozen=True)
 class Scores:
-    """What an attacker said of samples that it was not fitted on: higher is "was forgotten".
+    """An attacker's scores of samples that it was not fitted on: a higher one means "forgotten".
 
     members, unseen   one score each; `threshold` was chosen on the other half.
     """
@@ -63,7 +63,7 @@ def features(before: Tensor, after: Tensor) -> np.ndarray:
     """Posteriors of two models on the same samples, sorted and side by side: (n, 2 classes).
 
     before, after   (n, classes) softmax outputs of the original and of the unlearned model. Both
-    in the descending order of the original's, as "sorted concatenation" in Chen, Zhang, Wang,
+    are sorted by the original's, descending, as "sorted concatenation" in Chen, Zhang, Wang,
     Backes, Humbert and Zhang, "When machine unlearning jeopardizes privacy" (2021), section 3.
     """
     finite(before, "before", 2), finite(after, "after", 2)
@@ -85,7 +85,7 @@ def confidences(F: Objective, w: Tensor) -> np.ndarray:
 
 
 def attack(attacker: str, members: np.ndarray, unseen: np.ndarray, seed: int) -> Scores:
-    """Fit on one half, score the other.
+    """Fit an attacker on one half of the samples, and return its scores of the other half.
 
     attacker   one of ATTACKERS. "loss threshold" takes `confidences` (one column), the others any
                features, such as `features` of posteriors.
@@ -110,7 +110,7 @@ def attack(attacker: str, members: np.ndarray, unseen: np.ndarray, seed: int) ->
     y = np.repeat([1, 0], half)
     if attacker == LOSS_THRESHOLD:
         return Scores(members[half:, 0], unseen[half:, 0], _best_threshold(x[:, 0], y))
-    with warnings.catch_warnings():  # an attack network that stops after 300 epochs is no fault
+    with warnings.catch_warnings():  # an attack network that stops after 300 epochs is fine
         warnings.simplefilter("ignore", ConvergenceWarning)
         learner = LEARNERS[attacker](seed % 2**32).fit(x, y)
     scored = (learner.predict_proba(part[half:])[:, 1] for part in (members, unseen))
@@ -166,7 +166,7 @@ def _metrics(members: np.ndarray, unseen: np.ndarray, threshold: float) -> dict[
 
 
 def _best_threshold(scores: np.ndarray, y: np.ndarray) -> float:
-    """The score above which "member" is right most often, on as many of each."""
+    """The score above which "member" is right most often, for equal numbers of both."""
     order = np.argsort(scores)
     gained = np.cumsum(np.where(y[order] == 0, 1, -1))
     last_of_its_value = np.append(np.diff(scores[order]) > 0, True)

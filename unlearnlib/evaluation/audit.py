@@ -1,14 +1,14 @@
-"""Claimed, realised and audited epsilon: what a certificate promises, and what can be seen of it.
+"""Claimed, realised and audited epsilon: what a certificate promises and what one can measure.
 
     realised_epsilon(distance, sigma, delta)        exact, for one request and one training seed
     canary_audit(right, canaries, delta=delta)      a lower bound from one run
     shadow_audit(forgotten, never, delta=delta)     a lower bound from many runs of one request
-    confront(claimed, found, ...)                   what such a bound makes of the claim
+    confront(claimed, audit, ...)                   whether that bound refutes the claim
 
 Certified unlearning compares two worlds: P(U(D, S, A(D)) in T) <= e^eps P(U(D_r, {}, A(D_r)) in T)
 + delta and the reverse, where the second model was trained without S and got noise of the same
 sigma. An audit's bound says: no smaller epsilon is true at this delta, at the level given. A bound
-of 0 says nothing, and a claim above the audit's ceiling is one that it could not have refuted.
+of 0 says nothing. A claim above the audit's ceiling could not have been refuted by this audit.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ..noise import check_delta, gaussian_epsilon
 
 LEVEL = 0.95
 OUT_OF_REACH, NOT_REFUTED = "out of the audit's reach", "not refuted"
-SHARE = 4  # one shadow model in so many chooses the threshold, the others are judged
+SHARE = 4  # one in four shadow models chooses the threshold, the others are counted
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
-    bound     epsilon is at least this, at confidence `level`; 0 where nothing was found
-    ceiling   the bound had every guess been right: what an audit of this size can show at most
+    bound     epsilon is at least this, at confidence `level`; 0 if the audit showed nothing
+    ceiling   the bound if every guess were right: the most that an audit of this size can show
     counts    what was counted, by name
     """
 
@@ -49,28 +49,28 @@ class Refuted(UnlearnError):
     """An audit found more than a certificate that is marked proved allows."""
 
 
-def confront(claimed: float, found: Audit, *, holds: str, rests_on: str) -> str:
-    """What an audit makes of a claim: out of its reach, not refuted, or what it refutes.
+def confront(claimed: float, audit: Audit, *, holds: str, rests_on: str) -> str:
+    """Compare an audit with a claim: out of its reach, not refuted, or what the audit refutes.
 
     holds, rests_on   of the certificate: "proved" or "conditional" (a void one claims nothing), and
                       what it rests on.
 
-    A conditional claim that is refuted takes its assumption with it, and the answer names it. A
-    proved one can't be: then the proof or its implementation is wrong, or the audit is the one in
-    twenty that errs by chance. That raises Refuted; audit again with another seed, then look.
+    If a conditional claim is refuted, its assumption is wrong, and the answer names it. A proved
+    claim that is refuted raises Refuted: its proof or its implementation is wrong, or the audit
+    errs by chance, as one in twenty does. Audit again with another seed, then look for the error.
     """
     require_choice("holds", holds, (PROVED, CONDITIONAL))
     require_at_least(0, claimed=claimed)
-    if found.bound > claimed:
-        refuted = f"refutes {rests_on}: epsilon >= {found.bound:.3g}, {claimed:.3g} claimed"
+    if audit.bound > claimed:
+        refuted = f"refutes {rests_on}: epsilon >= {audit.bound:.3g}, {claimed:.3g} claimed"
         require(
             holds != PROVED,
-            f"The audit {refuted}, at level {found.level:g}, and the claim is marked proved. Audit "
+            f"The audit {refuted}, at level {audit.level:g}, and the claim is marked proved. Audit "
             "again with another seed; if it persists, proof or code is wrong.",
             Refuted,
         )
         return refuted
-    return OUT_OF_REACH if found.ceiling < claimed else NOT_REFUTED
+    return OUT_OF_REACH if audit.ceiling < claimed else NOT_REFUTED
 
 
 def realised_epsilon(distance: float, sigma: float, delta: float) -> float:
@@ -92,7 +92,7 @@ def realised_epsilon(distance: float, sigma: float, delta: float) -> float:
 
 
 def guesses(confidences: ArrayLike) -> np.ndarray:
-    """Which of r canaries were trained on, says this rule: those the released model is surest of.
+    """Guess which of r canaries were trained on: those of which the released model is surest.
 
     confidences   (r,), such as log p of each canary's label. True, (r,), above their median: a
     function of the released model alone, as `canary_audit` needs.
@@ -109,8 +109,8 @@ def canary_audit(right: int, canaries: int, *, delta: float, level: float = LEVE
     A fair coin s_i for each canary decides whether it belongs to S; all of S is one request, and
     the others are never seen. Given the coins s, let T_s be the models whose guesses agree with s
     at least v times. Then P(release in T_s) <= e^eps P(second world in T_s) + delta. The second
-    world is trained without any canary: it never saw the coins, so that over them, whatever the
-    rule is that guesses, each guess is right with probability 1/2, independently. The mean over s:
+    world is trained without any canary, so it does not depend on the coins: under any guessing rule
+    each guess is right with probability 1/2, independently. The mean over s:
 
         P(v or more are right) <= e^eps P(Bin(r, 1/2) >= v) + delta.
 
@@ -214,7 +214,7 @@ def clopper_pearson(count: int, total: int, level: float) -> tuple[float, float]
 
 
 def finite(scores: ArrayLike, name: str, axes: int = 1) -> np.ndarray:
-    """`scores` as an array of so many axes. Refuses another shape, none at all, and NaN."""
+    """Return `scores` as an array with `axes` axes; refuse another shape, no score, and NaN."""
     scores, shape = np.asarray(scores, dtype=float), ("()", "(n,)", "(n, k)")[axes]
     require(
         scores.ndim == axes and scores.size > 0 and bool(np.isfinite(scores).all()),

@@ -1,4 +1,4 @@
-"""Uncertified ways to forget by training on: fine-tuning, negative gradient, NegGrad+.
+"""Uncertified methods that forget by further training: fine-tuning, negative gradient, NegGrad+.
 
 Each starts from w, trained on all of F's samples, and returns a new w (p,) inside the ball. The
 arguments `training` are those of `projected_sgd`: C, epochs, lr, optimizer, batch_size, generator.
@@ -18,14 +18,14 @@ from .view import View
 
 
 def fine_tune(F: Objective, w: Tensor, forget: Indices, **training) -> Tensor:
-    """Train on, on the retained samples alone, and hope that the others fade."""
+    """Train further on the retained samples alone, so that the others may be forgotten."""
     return projected_sgd(F.without(forget), w, **training).w
 
 
 def negative_gradient(F: Objective, w: Tensor, forget: Indices, **training) -> Tensor:
     """Climb the loss of the forgotten samples: minimise -L(w, D_u) + (wd/2)||w - center||^2.
 
-    The loss has no upper end, so more is not better: a few small steps, then stop. After Golatkar,
+    The loss has no upper bound, so take only a few small steps. After Golatkar,
     Achille and Soatto (2020), who name it as a baseline.
     """
     F_u = F.only(forget)

@@ -1,4 +1,4 @@
-"""Fisher forgetting: blur each weight by as much as the retained samples can bear."""
+"""Fisher forgetting: add noise to each weight, less where the retained samples depend on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fisher_forgetting(
     """project(w + alpha (diag I_r(w) + wd)^(-1/4) * N(0, I), C).
 
     I_r is the Fisher information of the retained samples, estimated on at most `samples` of them.
-    Weights that it does not see are blurred most. The exponent follows from a covariance
+    Weights of little information get the most noise. The exponent follows from a covariance
     proportional to I^(-1/2): Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net"
     (2020), for quadratic losses. Their released code differs: it clips, averages over each unit's
     inputs and gives the last layer more. We add the weight decay, the regulariser's part of the

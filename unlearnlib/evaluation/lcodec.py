@@ -5,8 +5,8 @@ Mehta, Pal, Singh and Ravi, "Deep unlearning via randomized conditionally indepe
 blanket of the loss among the units by FOCI, with the conditional-dependence coefficient CODEC
 (Azadkia and Chatterjee, 2021); update the weights into those units alone.
 
-The text of the paper could not be read, only its released code; where we deviate is said at each
-step. What the L adds to CODEC (a randomisation) appears nowhere in that code, so it is not here.
+We could read only the released code, not the text of the paper; each step says where we deviate.
+What the L adds to CODEC (a randomisation) appears nowhere in that code, so it is not here.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def foci(
 
     Greedy: add the column with the largest CODEC given those already taken, while it is positive,
     up to `most`. The first is taken whatever its sign, as in L-CODEC's code; Azadkia and Chatterjee
-    would return nothing. Columns are standardised first, as those advise and that code does not;
-    constant ones are no candidates.
+    would return nothing. Columns are standardised first, as these authors advise and
+    L-CODEC's code does not; constant columns are left out.
     """
     require_counts(most=most)
     spread = candidates.std(0)
@@ -180,12 +180,12 @@ def _all_squares(columns: np.ndarray) -> Tensor:
 
 
 def _nearest(squared: Tensor) -> np.ndarray:
-    """Of each row, the other row at the least distance."""
+    """For each row, the index of the nearest other row."""
     return squared.clone().fill_diagonal_(torch.inf).argmin(1).numpy()
 
 
 class Block(View):
-    """An objective whose Hessian is seen on the weights S alone: v -> S * H (S * v)."""
+    """An objective whose Hessian is restricted to the weights S: v -> S * H (S * v)."""
 
     def __init__(self, F: Objective, S: Tensor):
         super().__init__(F, S=S)

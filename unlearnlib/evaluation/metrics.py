@@ -1,4 +1,4 @@
-"""How close an unlearned model is to a retrained one, by what it answers and by where it lies."""
+"""How close an unlearned model is to a retrained one, by its answers and by its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An objective seen in another way: same samples, model and buffers, other derivatives."""
+"""An objective with the same samples, model and buffers, but other values or derivatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long things take here: medians of a few runs."""
+"""Measure seconds: the median of a few runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .experiments import Experiment
 
 
 def seconds_of(job: Callable[[], object], times: int = 3) -> float:
-    """Median wall-clock seconds of running `job` so many times."""
+    """Median wall-clock seconds of running `job`, over `times` runs."""
     taken = []
     for _ in range(times):
         started = time.perf_counter()

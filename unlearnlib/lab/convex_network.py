@@ -94,11 +94,11 @@ class ConvexNetwork(nn.Module):
         return self.gain * float(torch.linalg.matrix_norm(self.signs.double(), 2))
 
     def gradient_lipschitz(self, weight_decay: float) -> float:
-        """L."""
+        """L, the Lipschitz constant of the gradient, with this weight decay."""
         return SMOOTHNESS * self.slope**2 + self.curvature + weight_decay
 
     def hessian_lipschitz(self) -> float:
-        """M."""
+        """M, the Lipschitz constant of the Hessian."""
         a, A = self.gain, self.slope
         return HESSIAN_LIPSCHITZ * A**3 + BEND * A**2 + BEND * a * A / math.sqrt(2) + 4 * a
 
@@ -111,7 +111,7 @@ def strong_convexity(F: Objective) -> float:
     """mu = wd - 8/(3 sqrt 3) a of an objective of this network, for which the proof holds.
 
     Refused for another model or loss, for inputs longer than 1, and where the decay is too small to
-    prove any. Costs a look at the inputs.
+    prove any. Reads all inputs once.
     """
     net = F.model
     require(

@@ -1,13 +1,14 @@
-"""The constants of the bound, as measured at one trained model, and what they make of it.
+"""Measure the constants of the bound at one trained model, and compute the bound from them.
 
 known = measure(d)
 known.bound(C=20.0, lam=1.0)       Theorem 3.4 in parts, with these constants
 
 None of them is proved, and they err both ways. On a sample of images lam_min comes out too low and
 a change of the Hessian too large; over the ball, where the theorem wants them, L and M are too
-small, and a ReLU network has no M at all. So the curves that they give illustrate the bound and
-lie on neither side of it for certain. That it is vacuous does not rest on them: it is below 2C only
-if lam_min > MC + G/(2C), and a trained network's lam_min is near zero or negative.
+small, and a ReLU network has no M at all. So curves drawn with them only
+illustrate the bound: the true bound may be above or below. That it is vacuous does not depend on
+them: it is below 2C only if lam_min > MC + G/(2C), and a trained network's lam_min is near zero or
+negative.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from .experiments import Experiment
 from .seeds import generator, sample
 from .store import load_or_make
 
-SAMPLE = {"mlp": 1000, "allcnn": 16, "resnet18": 16}  # training images that are looked at
+SAMPLE = {"mlp": 1000, "allcnn": 16, "resnet18": 16}  # training images to measure on
 DISTANCES = (0.1, 1.0)  # along the gradient: the Hessian's change is not linear in them
 
 
 @dataclass(frozen=True)
 class Known:
-    """Constants at a trained w.
+    """Constants measured at a trained w.
 
     lam_min, L   extreme eigenvalues of the Hessian, L the larger in size, on a sample
     M            ||H(w - t u) - H(w)|| / t, u the unit gradient: the larger of two t
@@ -42,7 +43,7 @@ class Known:
     def bound(self, C: float, lam: float, G: float = 0.0) -> dict[str, float]:
         """[2C(MC + lam) + G]/(lam + lam_min), Theorem 3.4 with Proposition 4.1, and its parts.
 
-        All infinite, as is no bound, where lam does not lift lam_min above zero.
+        All are infinite where lam + lam_min is not above zero, since there is no bound then.
         """
         least = lam + self.lam_min
         if least <= 0:
@@ -56,7 +57,7 @@ class Known:
 
 
 def measure(d: Experiment) -> Known:
-    """The constants at d's trained model: measured once, then kept."""
+    """The constants at d's trained model: measured once, then stored."""
 
     def look() -> tuple[dict[str, Tensor], dict]:
         return {}, asdict(_measured(d))
@@ -65,7 +66,7 @@ def measure(d: Experiment) -> Known:
 
 
 def residual(d: Experiment) -> float:
-    """G = ||grad F_r|| at the retrained model: hindsight, which no certificate has."""
+    """G = ||grad F_r|| at the retrained model: known only after retraining, so not on a card."""
     return float(d.F_r.with_buffers(d.retrained.buffers).gradient(d.retrained.w).norm())
 
 

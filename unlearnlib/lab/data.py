@@ -2,7 +2,7 @@
 
 digits = load("mnist5k")
 x, y = digits.train()                    # float32 (4000, 1, 28, 28), normalised; int64 (4000,)
-few = digits.subset(n_train=600, n_test=200)
+small = digits.subset(n_train=600, n_test=200)
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ class Images:
         return self._normalised(self.x_test), self.y_test
 
     def subset(self, n_train: int, n_test: int) -> Images:
-        """So many images in the classes' proportions; 0 means all. The title tells how many.
+        """Return this many images, in the classes' proportions; 0 means all.
 
-        They are the same each time, and a smaller subset is part of a larger one. Raises DataError
-        when there are not as many.
+        They are the same each time, a smaller subset is part of a larger one, and the title says
+        how many there are. Raises DataError if there are not enough.
         """
         x_train, y_train, train = _some(self.x_train, self.y_train, n_train, "training")
         x_test, y_test, test = _some(self.x_test, self.y_test, n_test, "test")
@@ -88,7 +88,7 @@ class Images:
         return replace(self, title=self.title + train + test, **tensors)
 
     def validation(self) -> Images:
-        """These training images alone, one in five of them held out as the test images."""
+        """Return the training images alone, one in five of them held out as test images."""
         held_out = _stratified(self.y_train)[: len(self.y_train) // 5]
         kept = torch.ones(len(self.y_train), dtype=torch.bool)
         kept[held_out] = False
@@ -119,7 +119,7 @@ def load(name: str | Path, root: str | Path | None = None, download: bool = True
 
     `root` is the environment's UNLEARNLIB_DATA, else `data` in the cache folder, if not given.
 
-    Raises DataError that says what to put where. Nothing else is ever loaded in place of `name`.
+    Raises DataError that says what to put where. No other data is ever loaded in its place.
     """
     root = data_root() if root is None else Path(root).expanduser()
     if name == "mnist5k":
@@ -157,7 +157,7 @@ def _some(x: Tensor, y: Tensor, n: int, split: str) -> tuple[Tensor, Tensor, str
 
 
 def _stratified(y: Tensor) -> Tensor:
-    """A fixed random order of the samples in which every beginning has the classes' proportions."""
+    """A fixed random order of the samples; any first n of them have the classes' proportions."""
     # RandomState, because numpy promises never to change what it draws.
     order = np.random.RandomState(SPLIT_SEED).permutation(len(y))
     labels = y.numpy()[order]
@@ -211,7 +211,7 @@ def _blend(digits: Tensor, photos: np.ndarray, random: np.random.RandomState) ->
 
 @dataclass(frozen=True)
 class Published:
-    """A dataset as its authors gave it out: its files in torchvision's layout, and their reader.
+    """A dataset as its authors published it: its files in torchvision's layout, and their reader.
 
     `read(root, train, download)` gives the images and labels of one split.
     """

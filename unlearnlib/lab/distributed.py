@@ -1,8 +1,11 @@
-"""Answer one request with several processes, to see that it works and what it takes.
+"""Answer one request with several processes, and print how long each solver takes.
 
     torchrun --nproc-per-node 4 -m unlearnlib.lab.distributed --profile quick
 
-The notebooks run so too: torchrun --nproc-per-node 4 -m unlearnlib.lab.reproduce --profile laptop.
+The notebooks can run in the same way:
+
+    torchrun --nproc-per-node 4 -m unlearnlib.lab.reproduce --profile laptop
+
 What the processes share is in lab/processes.py.
 """
 
@@ -25,7 +28,7 @@ from .settings import DELTA, SIGMA
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Answer one request by either solver. Returns 0, or 1 after an error of ours."""
+    """Answer one request by either solver. Returns 0, or 1 after an error."""
     parser = argparse.ArgumentParser(prog="distributed", description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="quick", help="one of " + ", ".join(profiles.names()))
     parser.add_argument("--pair", default="mlp_mnist", choices=profiles.PAIRS)
@@ -66,12 +69,12 @@ def _releases(profile: str, pair: str):
 
 
 def _line(name: str, release: Release) -> str:
-    found = release.solution
+    solution = release.solution
     size = processes()
     return (
-        f"{name}: {found.seconds:.2f} s for {found.steps} steps on {size} "
-        f"process{'' if size == 1 else 'es'}, relative residual {found.residual:.2e} "
-        f"({found.status}); {release.seconds:.2f} s from request to release"
+        f"{name}: {solution.seconds:.2f} s for {solution.steps} steps on {size} "
+        f"process{'' if size == 1 else 'es'}, relative residual {solution.residual:.2e} "
+        f"({solution.status}); {release.seconds:.2f} s from request to release"
     )
 
 

@@ -26,9 +26,9 @@ CLAIM_COLUMNS = ("claim", "the paper", "measured here", "verdict", "why")
 
 
 def tables(folder: Path) -> dict[Path, dict[str, str]]:
-    """By document: the name of each table and its Markdown.
+    """Return {document: {name of the table: its Markdown}}.
 
-    Raises DataError where the results of a notebook are missing, or come from no commit.
+    Raises DataError if the results of a notebook are missing or were made from uncommitted code.
     """
     notebooks = [load(path.stem, PROFILE) for path in all_in(folder)]
     saved = {name: load(name, PROFILE) for name in all_studies(folder)}
@@ -53,7 +53,7 @@ def tables(folder: Path) -> dict[Path, dict[str, str]]:
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown; a bar inside of a cell does not end it."""
+    """Return a table in Markdown; the character | in a cell is escaped."""
     cells = [[text.replace("|", "\\|") for text in row] for row in (columns, *rows)]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
@@ -73,14 +73,14 @@ def notebooks_table(folder: Path) -> str:
 
 def headlines(notebooks: Sequence[Saved]) -> str:
     """The claims of HEADLINES that the results answer: question, what was measured, verdict."""
-    claims = {claim: (saved, its) for saved in notebooks for claim, its in saved.claims.items()}
+    claims = {claim: (saved, entry) for saved in notebooks for claim, entry in saved.claims.items()}
     rows = []
     for claim, (question, answer) in HEADLINES.items():
         if claim in claims:
-            saved, its = claims[claim]
-            measured = answer.format(*map(number, its["measured"].values()))
-            runs = f"{measured} (n = {its['n']})"
-            rows.append((f"{question} ({_link(saved, README)})", runs, its["verdict"]))
+            saved, entry = claims[claim]
+            measured = answer.format(*map(number, entry["measured"].values()))
+            runs = f"{measured} (n = {entry['n']})"
+            rows.append((f"{question} ({_link(saved, README)})", runs, entry["verdict"]))
     return markdown(("question", "measured here", "verdict of the claim"), rows)
 
 
@@ -92,7 +92,7 @@ def profiles_table() -> str:
 
 
 def _duration(minutes: float) -> str:
-    """ "8 minutes", from three hours on "1,417 hours"."""
+    """Return minutes as text: "8 minutes", or from three hours on "1,417 hours"."""
     return f"{minutes:g} minutes" if minutes < 180 else f"{number(round(minutes / 60))} hours"
 
 
@@ -106,16 +106,16 @@ def claims_table(notebooks: Sequence[Saved]) -> str:
     rows = [
         (
             f"{claim} ({_link(results, FIGURES)})",
-            its["paper"],
-            _measured(its),
-            its["verdict"],
-            its["why"],
+            entry["paper"],
+            _measured(entry),
+            entry["verdict"],
+            entry["why"],
         )
         for results in notebooks
-        for claim, its in results.claims.items()
+        for claim, entry in results.claims.items()
     ]
-    said = f"{len(verdicts)} claims: {counts}. {_made(notebooks)}"
-    return f"{said}\n\n{markdown(CLAIM_COLUMNS, rows)}"
+    summary = f"{len(verdicts)} claims: {counts}. {_made(notebooks)}"
+    return f"{summary}\n\n{markdown(CLAIM_COLUMNS, rows)}"
 
 
 def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
@@ -131,17 +131,17 @@ def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
 
 
 def figures_of(folder: Path, results: Saved) -> str:
-    """The section of one study: where it is, how to make it, and the caption of each figure."""
-    name, its = results.notebook, study(folder, results.notebook)
+    """Return the section of a study: its links, its command, and a caption for each figure."""
+    name, module = results.notebook, study(folder, results.notebook)
     rows = [
         (f"[{draw.__name__}]({PROFILE}/{name}/{draw.__name__}.png)", first_sentence(draw))
-        for draw in figures(its)
+        for draw in figures(module)
     ]
     is_notebook = (folder / f"{name}.ipynb").exists()
     command = f"make reproduce PROFILE={PROFILE} NOTEBOOK={name}" if is_notebook else "make bench"
     notebook = f"[notebook](../notebooks/{name}.ipynb), " if is_notebook else ""
     links = f"{notebook}[numbers]({PROFILE}/{name}/results.json), `{command}`"
-    shows = first_sentence(its) if its else name
+    shows = first_sentence(module) if module else name
     return f"### {name}\n\n{shows} ({links}).\n\n{markdown(('figure', 'shows'), rows)}"
 
 
@@ -151,13 +151,13 @@ def _link(results: Saved, page: Path) -> str:
 
 
 def _measured(claim: dict) -> str:
-    """What was measured, in how many runs, and their spread."""
+    """Return the measured values as text, with the number of runs and their spread."""
     spread = "" if claim["spread"] is None else f", {worded(claim['spread'])}"
     return f"{worded(claim['measured'])} (n = {claim['n']}{spread})"
 
 
 def _made(notebooks: Sequence[Saved]) -> str:
-    """When, with what and from which commits the results were made."""
+    """Return a sentence: when, with which versions and from which commits all was made."""
     made = [results.provenance for results in notebooks]
     days = sorted({p["finished"][:10] for p in made})
     versions = dict.fromkeys(f"torch {p['packages']['torch']}" for p in made)

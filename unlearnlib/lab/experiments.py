@@ -1,9 +1,9 @@
-"""One call gives a notebook its pair: images, forget set, trained and retrained models.
+"""An experiment: images, forget set, trained and retrained models of one pair at one seed.
 
     digits = Experiment(profile.mlp_mnist, seed=0)
     digits.w, digits.retrained.w        trained on everything, trained without digits.forget
 
-Training happens once; after that the models come from the store.
+A model is trained once; after that it comes from the store.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ TRAINING = 1  # the recipe of every trained model: raise it when their numbers c
 
 @dataclass(frozen=True)
 class Experiment:
-    """A pair of data and model at one seed. Everything else follows and is made when asked for.
+    """A pair of data and model at one seed. All else follows from these, and is made when needed.
 
-    tuning     hold a fifth of the training images out, and let them stand where the test images
-               would: what is tuned on such an experiment never meets the test set
+    tuning     hold out a fifth of the training images and use them as the test images, so that
+               tuning never sees the test set
     images     the data, or its stand-in where the profile allows one
     title      what figures call the data
     F, F_test  the objective on the training images, and on the test images, of a fresh model
     F_trained  F with the buffers that `w` was trained with: the one that `w` belongs to
     forget     indices of the training images to forget, drawn at random: as many as the profile
-               says; one in sixty where it counts on all of a data set that is replaced
+               says; one in sixty if the profile uses a whole data set and a stand-in replaces it
     F_u, F_r   the objective on the forgotten, and on the retained training images
     trained    Run on all training images; its w is `w`
     retrained  Run on the retained images from the same start: the reference
-    elsewhere  Run on the retained images from another seed's start and shuffles: how far apart two
-               equally good references are
-    warm       Run on the retained images from `w`, as long again and with a step that decays to
-               zero: a warm start, further down the basin that w lies in
+    elsewhere  Run on the retained images from another seed's start and shuffles: it shows how far
+               two equally good references are from each other
+    warm       Run on the retained images from `w`, for as many epochs and with a step that decays
+               to zero: a warm start, which goes further down the basin around w
     """
 
     pair: Pair
@@ -62,12 +62,12 @@ class Experiment:
 
     @cached_property
     def images(self) -> data.Images:
-        found = images(self.pair.dataset, self.pair.stand_in, self.pair.train, self.pair.test)
-        return found.validation() if self.tuning else found
+        loaded = images(self.pair.dataset, self.pair.stand_in, self.pair.train, self.pair.test)
+        return loaded.validation() if self.tuning else loaded
 
     @property
     def replaced(self) -> bool:
-        """Whether the profile's dataset could not be had and its stand-in is here instead."""
+        """Whether the stand-in is used because the profile's dataset is not available."""
         return self.images.name == self.pair.stand_in
 
     @property
@@ -128,7 +128,10 @@ class Experiment:
         return self.trained.w
 
     def published(self, w: Tensor) -> Callable[[Objective], Objective]:
-        """Give any objective the buffers to publish w with: recomputed on retained images."""
+        """Return a function that gives an objective the buffers to publish together with w.
+
+        They are recomputed on the retained images.
+        """
         if not batchnorm.layers(self.F.model):
             return lambda F: F
         buffers = batchnorm.recomputed_buffers(self.F_r, w)
@@ -151,7 +154,7 @@ class Experiment:
 
     @cached_property
     def identity(self) -> dict:
-        """What decides the training on all images, as JSON: part of every key in the store."""
+        """All that decides the training on all images, as JSON: part of every key in the store."""
         settings = {name: _spelled(value) for name, value in asdict(self.pair).items()}
         for unrelated in ("lam", "forget", "seeds", "name", "stand_in", "paper_dataset"):
             del settings[unrelated]
@@ -163,7 +166,7 @@ class Experiment:
         }
 
     def key(self, name: str) -> dict:
-        """What decides the run of that name: its key in the store."""
+        """All that decides the run of this name: its key in the store."""
         key = dict(self.identity)
         if name != "trained":
             key["without"] = self.forget.tolist()
@@ -180,7 +183,7 @@ class Experiment:
         return _unpacked(kept.tensors, kept.info)
 
     def train(self, F: Objective, start: Tensor, **changed) -> Run:
-        """Train on F from `start` as the pair says, but for what is `changed`; nothing is kept."""
+        """Train on F from `start` with the pair's settings, or `changed` ones; not stored."""
         chosen = ("C", "epochs", "lr", "momentum", "optimizer", "schedule", "batch_size")
         return projected_sgd(
             F,
@@ -196,9 +199,9 @@ class Experiment:
 
 @cache
 def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
-    """The data of a pair; if it can't be had and a stand-in is allowed, that, with a warning."""
+    """Return the data of a pair; if it is not available, its stand-in, with a warning."""
     try:
-        found = data.load(name)
+        loaded = data.load(name)
     except DataError:
         if not stand_in:
             raise
@@ -207,9 +210,9 @@ def images(name: str, stand_in: str, train: int, test: int) -> data.Images:
             "to put where.",
             stacklevel=2,
         )
-        found = data.load(stand_in)
-        train, test = min(train, len(found.y_train)), min(test, len(found.y_test))
-    return found.subset(train, test)
+        loaded = data.load(stand_in)
+        train, test = min(train, len(loaded.y_train)), min(test, len(loaded.y_test))
+    return loaded.subset(train, test)
 
 
 def _spelled(value):

@@ -1,7 +1,8 @@
-"""Where files go, and how they are written: whole, never as pickles.
+"""Where files are stored, and how they are written: in one piece, and never as pickles.
 
-Each is written under a temporary name and then moved, so that a reader meets a whole file or none,
-whoever else writes and whenever they stop. Tensors are safetensors that carry their own digest.
+Each is written under a temporary name and then moved, so that a reader finds a complete file or
+none, even if another process writes it too, or stops half-way. Tensors are safetensors that carry
+their own digest.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CACHE = "UNLEARNLIB_CACHE"
 
 
 class CorruptFile(UnlearnError):
-    """A stored file is not what was once written: truncated, altered or not ours."""
+    """A stored file is truncated or altered, or this package did not write it."""
 
 
 def repository_root() -> Path:
@@ -50,7 +51,7 @@ def cache_root() -> Path:
 
 
 def require_writable(folder: Path, variable: str) -> None:
-    """Refuse a folder that can't be made or written to: called before the work it is to keep."""
+    """Refuse a folder that can't be made or written to; call it before a long computation."""
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     require(
         not first() or there.is_dir() and os.access(there, os.W_OK | os.X_OK),
@@ -62,7 +63,7 @@ def require_writable(folder: Path, variable: str) -> None:
 def write_whole(path: str | Path, data: bytes | str) -> None:
     """Write `data` (text as UTF-8) so that `path` is only ever absent, old or complete.
 
-    Under torchrun the first process alone writes: all have the same to write.
+    Under torchrun only the first process writes, since all would write the same.
     """
     if not first():
         return
@@ -77,17 +78,17 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
 
 
 def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
-    """The JSON object in a file. DataError names the file and the remedy where it holds none."""
+    """Read the JSON object in a file; DataError names the file and the remedy if it has none."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, or of UTF-8
         raise DataError(f"{path} is empty or broken ({error}); {remedy}.") from error
     require(
-        isinstance(found, dict),
-        f"{path} holds a {type(found).__name__} and not a JSON object; {remedy}.",
+        isinstance(content, dict),
+        f"{path} holds a {type(content).__name__} and not a JSON object; {remedy}.",
         DataError,
     )
-    return found
+    return content
 
 
 def save_tensors(
@@ -123,9 +124,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     written = metadata.pop("sha256", None)
     if written is None:
         raise CorruptFile(_corrupt(path, "it carries no sha256"))
-    found = _digest(tensors, metadata)
-    if found != written:
-        raise CorruptFile(_corrupt(path, f"sha256 is {found}, {written} was written"))
+    actual = _digest(tensors, metadata)
+    if actual != written:
+        raise CorruptFile(_corrupt(path, f"sha256 is {actual}, {written} was written"))
     return tensors, metadata
 
 
@@ -134,7 +135,7 @@ def _corrupt(path: str | Path, why: str) -> str:
 
 
 def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """sha256 over names, types, shapes, values and metadata, in an order that is ours."""
+    """sha256 over names, types, shapes, values and metadata, in a fixed order."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -51,7 +51,10 @@ def read(folder: Path) -> tuple[list[Tensor], tuple[str, ...]]:
 
 
 def _refuse_folders_read_twice(folder: Path) -> None:
-    """A link to a parent would be followed until the system refuses: forty copies of each image."""
+    """Refuse a folder in which links lead to the same folder twice.
+
+    A link to a parent folder would be followed until the system stops, at forty copies of an image.
+    """
     seen: dict[tuple[int, int], str] = {}
     for split in ("train", "test"):
         for path, _, _ in os.walk(folder / split, followlinks=True):
@@ -59,7 +62,10 @@ def _refuse_folders_read_twice(folder: Path) -> None:
 
 
 def _refuse_twice(path: str, at: os.stat_result, seen: dict[tuple[int, int], str]) -> None:
-    """Whoever forgets an image under one name would leave it under the other."""
+    """Refuse a file or folder that was seen before under another path.
+
+    Otherwise an image could be forgotten under one path and stay under the other.
+    """
     first = seen.setdefault((at.st_dev, at.st_ino), path)
     require(
         first == path,
@@ -69,7 +75,7 @@ def _refuse_twice(path: str, at: os.stat_result, seen: dict[tuple[int, int], str
 
 
 def _listing(samples: Samples) -> str:
-    """Digest of all that decides what the images are, short of reading them."""
+    """Digest of paths, labels, sizes and times, to notice a changed image without reading it."""
     digest, seen = hashlib.sha256(), {}
     for path, label in samples:
         try:
@@ -77,14 +83,14 @@ def _listing(samples: Samples) -> str:
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); remove it") from error
         _refuse_twice(path, file, seen)
-        digest.update(os.fsencode(path))  # as it is on the disk, be it UTF-8 or not
+        digest.update(os.fsencode(path))  # as it is on the disk, UTF-8 or not
         digest.update(f"|{label}|{file.st_size}|{file.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
 
 
 def _decoded(folder: Path, train: Samples, test: Samples) -> list[Tensor]:
     """x_train, y_train, x_test, y_test: from the cache while no file has changed, else decoded."""
-    # part of the name is enough to know it by: a file's may have 255 bytes, a letter up to four
+    # 40 letters are enough to recognise it: a name may have 255 bytes, and a letter up to four
     name = f"{folder.name[:40]}-{_listing(train + test)}.safetensors"
     kept = files.cache_root() / "decoded" / name
     names = ("x_train", "y_train", "x_test", "y_test")
@@ -125,14 +131,14 @@ def _pixels(path: str) -> np.ndarray:
         with Image.open(path) as image:
             odd = _more_than_fits(image, path)
             pixels = None if odd else image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except Exception as error:  # a decoder has as many ways to fail as there are formats
+    except Exception as error:  # the decoder of each format raises errors of its own
         raise DataError(f"{path} cannot be decoded ({error}); replace or remove it") from error
     require(not odd, f"{path} has {odd}; convert it to 8-bit grey or RGB", DataError)
     return np.atleast_3d(pixels)
 
 
 def _more_than_fits(image: Image.Image, path: str) -> str:
-    """What 8 bits of grey or RGB would lose of an image just opened; empty where nothing."""
+    """Say what an opened image would lose as 8-bit grey or RGB; an empty text if nothing."""
     if image.mode not in ("1", "L", "P", "RGB"):
         return f"pixels of kind {image.mode}"
     if "transparency" in image.info:
@@ -146,12 +152,12 @@ def _more_than_fits(image: Image.Image, path: str) -> str:
 
 
 def _bits(image: Image.Image, path: str) -> int:
-    """Bits of a channel in the file: Pillow says RGB to 16 of them too, and drops the low byte."""
+    """Bits per channel in the file; Pillow also calls 16 bits RGB, and drops the low byte."""
     if image.format == "PNG":
         with open(path, "rb") as file:
             return file.read(25)[24]  # of the header, which comes first
     if image.format == "TIFF":
         return max(image.tag_v2.get(258, (8,)))
     if image.format == "PPM" and isinstance(decoder := image.tile[0][3], tuple):
-        return int(decoder[1]).bit_length()  # of ("RGB", 65535): its brightest
+        return int(decoder[1]).bit_length()  # of ("RGB", 65535): its largest value
     return 8

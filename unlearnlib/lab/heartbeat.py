@@ -1,4 +1,4 @@
-"""A sign of life while something long runs: where it is, since when, and how long it will take."""
+"""Report progress while a notebook runs: its cell, the time so far, and the time left."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .processes import first
 
 
 def say(text: str, *, everyone: bool = False) -> None:
-    """One line on stderr, at once; under torchrun of the first process alone, or of `everyone`."""
+    """Print a line on stderr at once; under torchrun in the first process only, or `everyone`."""
     if everyone or first():
         print(text, file=sys.stderr, flush=True)
 
 
 def since(began: float) -> float:
-    """Minutes since `began`, a reading of time.monotonic()."""
+    """Minutes since `began`, a value of time.monotonic()."""
     return (time.monotonic() - began) / 60
 
 
 def duration(minutes: float) -> str:
-    """Such as "42 s" or "1.3 min"."""
+    """Return minutes as text, such as "42 s" or "1.3 min"."""
     return f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
 
 
 class Heartbeat:
-    """Says where a notebook is: each second on a terminal, else every 20 seconds.
+    """Prints where a notebook is: each second on a terminal, else every 20 seconds.
 
-    expected   minutes it should take, None where nobody knows
+    expected   minutes that it should take, None if unknown
     later      minutes that the notebooks after it should take together
     """
 
@@ -46,17 +46,20 @@ class Heartbeat:
         self.cell += 1
 
     def line(self) -> str:
-        """Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)"."""
+        """Return the progress so far as one line of text.
+
+        Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)".
+        """
         spent = since(self.began)
-        said = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
+        text = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
         if self.expected is None:
-            return said
+            return text
         left = max(0.0, self.expected - spent)
         if left:
-            said += f", about {duration(left)} left"
+            text += f", about {duration(left)} left"
         else:
-            said += f", longer than the {duration(self.expected)} expected"
-        return f"{said} (all: {duration(left + self.later)})" if self.later else said
+            text += f", longer than the {duration(self.expected)} expected"
+        return f"{text} (all: {duration(left + self.later)})" if self.later else text
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -75,7 +78,7 @@ class Heartbeat:
         on_terminal = sys.stderr.isatty()
         while not stop.wait(1 if on_terminal else 20):
             if on_terminal:
-                # A line that wraps could not be written over.
+                # Cut to the width of the terminal, since a line that wraps cannot be overwritten.
                 line = self.line()[: shutil.get_terminal_size().columns - 1]
                 print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
             else:

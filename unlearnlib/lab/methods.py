@@ -1,8 +1,8 @@
-"""Every way to forget under one name, tuned by one rule: what notebooks 04 to 06 compare.
+"""All unlearning methods by name, tuned by one rule, so that they can be compared.
 
     method = METHODS["fine-tuning"]
     best = tune(profile.mlp_mnist, method)             # on held-out training images, once
-    it = contender(d, method.name, best.setting)       # it.w, it.scores, it.seconds
+    result = contender(d, method.name, best.setting)   # result.w, result.scores, result.seconds
 
 **The rule.** Each method has one knob and four settings of it. Each setting is tried once, on an
 experiment of its own (seed 1000, a fifth of the training images held out), and the one whose
@@ -50,11 +50,11 @@ FISHER_SAMPLES = 1000
 
 @dataclass(frozen=True)
 class Contender:
-    """What a method made of a request.
+    """The result of a method for a request.
 
     w         (p,), the model that the method would publish
     scores    accuracy (micro F1) on the "forgotten", "retained" and "test" images
-    seconds   from request to w, as the machine was then; notebook 06 times afresh
+    seconds   from request to w, when it was first made; measure again to compare times
     setting   of the method's knob; None for a reference
     """
 
@@ -94,7 +94,7 @@ def epochs_allowed(d: Experiment) -> int:
 
 
 def _training(d: Experiment, lr: float, purpose: str) -> dict:
-    """How a baseline trains on: as the pair was trained, for a tenth of its epochs."""
+    """The arguments of a baseline's training: the pair's own, for a tenth of its epochs."""
     names = ("C", "momentum", "optimizer", "batch_size")
     return {name: getattr(d.pair, name) for name in names} | {
         "lr": lr,
@@ -104,9 +104,11 @@ def _training(d: Experiment, lr: float, purpose: str) -> dict:
 
 
 def training_sample(d: Experiment, gradients: int = 1) -> tuple[Objective, range]:
-    """The forgotten and as many retained images as the allowance pays, and where the former are.
+    """Return an objective on all forgotten and some retained images, and where the forgotten are.
 
-    gradients   that a retained image costs in each epoch.
+    It has as many retained images as the allowance pays for.
+
+    gradients   what a retained image costs in each epoch
     """
     count = max(1, min(d.F_r.n, allowance(d) // (epochs_allowed(d) * gradients)))
     retained = d.F_r.rows[torch.randperm(d.F_r.n, generator=generator("few", d.seed))[:count]]
@@ -159,7 +161,7 @@ def estimate(solver: Callable, d: Experiment, lam: float) -> Tensor:
 def _certified(solver: Callable, d: Experiment, lam: float) -> Tensor:
     """The paper's release: the estimate with the released code's noise.
 
-    Certified is how the step is made; this sigma comes with no epsilon worth the name.
+    Only the step is made as for a certificate: with this sigma, epsilon is too large to protect.
     """
     w = estimate(solver, d, lam)
     return w + sample_noise(w, SIGMA, seed_of("noise", d.seed))
@@ -188,9 +190,9 @@ def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: 
 
 
 def largest_curvature(d: Experiment) -> float:
-    """The largest of eight minibatch curvatures at w, which sets LiSSA's scale: prepared once.
+    """The largest of eight minibatch curvatures at w, which sets LiSSA's scale: stored.
 
-    It depends on w alone, not on the request, so it can be had when training ends.
+    It depends on w alone, not on the request, so it can be computed when training ends.
     """
 
     def measure() -> tuple[dict[str, Tensor], dict]:
@@ -208,7 +210,7 @@ def allowance(d: Experiment) -> int:
 
 
 def hessian_sample(d: Experiment) -> Objective:
-    """The fixed sample of retained images for the Hessian: 17 products on it are the allowance."""
+    """A fixed sample of retained images for the Hessian: the allowance pays 17 products on it."""
     size = min(d.F_r.n, max(BATCH, allowance(d) // (CG_STEPS + 1)))
     F_r = d.F_trained.without(d.forget)
     return F_r.only(torch.randperm(F_r.n, generator=generator("look", d.seed))[:size])
@@ -241,10 +243,10 @@ REFERENCES = ("trained", "retrained", "elsewhere", "warm")
 
 
 def contender(d: Experiment, name: str, setting: float | None = None) -> Contender:
-    """The method of that name at a setting, or one of REFERENCES; made once, then kept.
+    """Return the result of a method at a setting, or one of REFERENCES; computed once, then stored.
 
-    Raises NegativeCurvatureError or DivergenceError where the method refuses the setting; that it
-    did is kept too.
+    Raises NegativeCurvatureError or DivergenceError if the method refuses the setting; a refusal
+    is stored too.
     """
     key = {**d.identity, "without": d.forget.tolist(), "name": name, "setting": setting}
     kept = load_or_make("methods", key, lambda: _made(d, name, setting))
@@ -259,33 +261,33 @@ REFUSALS = {error.__name__: error for error in (NegativeCurvatureError, Divergen
 def _made(d: Experiment, name: str, setting: float | None) -> tuple[dict[str, Tensor], dict]:
     if name in REFERENCES:
         run = getattr(d, name)
-        return {"w": run.w}, {"scores": scores(d, run.w), "seconds": run.seconds}
+        return {"w": run.w}, {"scores": contender_scores(d, run.w), "seconds": run.seconds}
     try:
         w, seconds = timed(d, name, setting)
     except tuple(REFUSALS.values()) as error:
         return {}, {"refused": type(error).__name__, "why": str(error)}
-    return {"w": w}, {"scores": scores(d, w), "seconds": seconds}
+    return {"w": w}, {"scores": contender_scores(d, w), "seconds": seconds}
 
 
 def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
-    """The method's w and its seconds; the trained model and LiSSA's scale are there beforehand."""
+    """Run a method: return w and the seconds, without those for LiSSA's scale, made before."""
     largest_curvature(d)
     started = time.perf_counter()
     w = METHODS[name].run(d, setting)
     return w, time.perf_counter() - started
 
 
-def scores(d: Experiment, w: Tensor) -> dict[str, float]:
+def contender_scores(d: Experiment, w: Tensor) -> dict[str, float]:
     """Accuracy on the forgotten, on at most 1,000 of the retained, and on the test images."""
-    few = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
-    sets = {"forgotten": d.F_u, "retained": d.F_r.only(few), "test": d.F_test}
+    rows = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
+    sets = {"forgotten": d.F_u, "retained": d.F_r.only(rows), "test": d.F_test}
     publish = d.published(w)
     return {name: accuracy(publish(F), w) for name, F in sets.items()}
 
 
 @cache
 def tune(pair: Pair, method: Method) -> Tuned:
-    """The setting with the largest Tug-of-War on held-out training images; ties to the mildest.
+    """Return the setting with the largest Tug-of-War on held-out images; the mildest of equals.
 
     Raises NegativeCurvatureError if the method refuses all of them.
     """
@@ -294,10 +296,10 @@ def tune(pair: Pair, method: Method) -> Tuned:
     reference, trials = {name: (twice[0][name] + twice[1][name]) / 2 for name in twice[0]}, []
     for setting in method.settings(pair):
         try:
-            found = {"ToW": tug_of_war(contender(d, method.name, setting).scores, reference)}
+            result = {"ToW": tug_of_war(contender(d, method.name, setting).scores, reference)}
         except tuple(REFUSALS.values()) as refusal:
-            found = {"refused": str(refusal)}
-        trials.append({"setting": setting, **found})
+            result = {"refused": str(refusal)}
+        trials.append({"setting": setting, **result})
     best = max(trials, key=lambda trial: trial.get("ToW", -1.0))
     require(
         "ToW" in best,
@@ -309,7 +311,7 @@ def tune(pair: Pair, method: Method) -> Tuned:
 
 
 def settled(d: Experiment, method: Method) -> Contender:
-    """The method at its tuned setting, or, where it refuses that, at the next milder one."""
+    """The method at its tuned setting, or at the next milder one that it does not refuse."""
     settings = method.settings(d.pair)
     tuned = tune(d.pair, method).setting
     for setting in reversed(settings[1 : settings.index(tuned) + 1]):
@@ -328,7 +330,7 @@ def field(pair: Pair, seed: int) -> dict[str, Contender]:
 
 
 def fields(pair: Pair) -> Iterator[tuple[Experiment, dict[str, Contender]]]:
-    """`field` seed by seed, with its experiment; what is to be trained is trained side by side."""
+    """Yield each seed's experiment and its `field`; models are first trained side by side."""
     train_together([Experiment(pair, s) for s in pair.seeds], REFERENCES, f"models of {pair.name}")
     for seed in bar(pair.seeds, f"seeds of {pair.name}"):
         yield Experiment(pair, seed), field(pair, seed)

@@ -1,7 +1,7 @@
-"""The notebooks there are, and the study of each: found by their names, so that none is listed.
+"""Find the notebooks and their studies by their file names, so that no list has to be kept.
 
-The study of notebooks/07_local_convexity_ablation.ipynb is studies/nb07_local_convexity_ablation
-beside it, a module or a package. It has FIGURES, and its docstring says what the notebook shows.
+The study of notebooks/NN_name.ipynb is notebooks/studies/nbNN_name, a module or a package. It has
+FIGURES, and its docstring says what the notebook shows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def named(folder: Path, name: str) -> list[Path]:
-    """The notebook of that name, or all where none is given. InputError lists those there are."""
+    """The notebook of that name, or all if the name is empty; InputError lists those there are."""
     paths = all_in(folder)
     known = ", ".join(path.stem for path in paths) or "none"
     if name:
@@ -44,7 +44,7 @@ def named(folder: Path, name: str) -> list[Path]:
 
 
 def read_notebook(path: Path, remedy: str) -> NotebookNode:
-    """A notebook in nbformat 4. DataError names the file and the remedy where it holds none."""
+    """Read a notebook in nbformat 4; DataError names the file and the remedy if it is none."""
     read_json(path, remedy)  # nbformat refuses it too, but names no file
     try:
         return nbformat.read(path, as_version=4)
@@ -53,7 +53,7 @@ def read_notebook(path: Path, remedy: str) -> NotebookNode:
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The code cells, without the one that papermill put in."""
+    """The code cells, without the one that papermill added."""
     return [
         cell
         for cell in notebook.cells
@@ -62,7 +62,7 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def study_files(folder: Path, notebook: str) -> list[Path]:
-    """The files of a notebook's study; none where it has no study, as one of your own may."""
+    """The files of a notebook's study; none if it has no study, as your own notebook may."""
     at = folder / "studies" / study_name(notebook)
     return [at.with_suffix(".py")] if at.with_suffix(".py").exists() else sorted(at.glob("*.py"))
 
@@ -77,23 +77,23 @@ def study(folder: Path, notebook: str) -> ModuleType | None:
 
 
 def study_name(notebook: str) -> str:
-    """Of "07_local_convexity_ablation": "nb07_local_convexity_ablation"; "benchmarks" stays."""
+    """The study of a notebook, by name: "nbNN_name" for "NN_name"; "benchmarks" stays."""
     return f"nb{notebook}" if notebook[0].isdigit() else notebook
 
 
 def all_studies(folder: Path) -> list[str]:
-    """Names of what has results: the notebooks, and studies without one, such as "benchmarks"."""
-    found = {path.stem for path in all_in(folder)}
+    """Names of all that has results: notebooks, and studies without one, as "benchmarks"."""
+    names = {path.stem for path in all_in(folder)}
     others = {
         path.stem for path in (folder / "studies").glob("*") if study_files(folder, path.stem)
     }
-    return sorted(found) + sorted(others - {"__init__"} - {study_name(name) for name in found})
+    return sorted(names) + sorted(others - {"__init__"} - {study_name(name) for name in names})
 
 
 def planned_minutes(notebook: NotebookNode) -> float | None:
     """The minutes at `quick` that the first cell names; None where it names none."""
-    found = re.search(r"About \*\*([\d.]+) minutes?\*\* at `quick`", notebook.cells[0].source)
-    return float(found[1]) if found else None
+    match = re.search(r"About \*\*([\d.]+) minutes?\*\* at `quick`", notebook.cells[0].source)
+    return float(match[1]) if match else None
 
 
 def figures(study: ModuleType | None) -> tuple[Callable[[Saved], Figure], ...]:
@@ -102,9 +102,9 @@ def figures(study: ModuleType | None) -> tuple[Callable[[Saved], Figure], ...]:
 
 
 def without_comments(source: str) -> str:
-    """Python code as what it does: without comments, docstrings and layout.
+    """Return Python code in a form without comments, docstrings and layout, to be compared.
 
-    What is not Python, such as a cell with a magic command, stays as it is.
+    Text that is not Python, such as a cell with a magic command, is returned unchanged.
     """
     try:
         tree = ast.parse(source)

@@ -1,7 +1,7 @@
-"""Long trainings side by side: what is not yet in the store is made there by several processes.
+"""Train several models side by side: several processes make what is not yet in the store.
 
     train_together([Experiment(pair, s) for s in pair.seeds], ("trained", "retrained"), "seeds")
-    Experiment(pair, seed).trained      as ever; it comes from the store now
+    Experiment(pair, seed).trained      as before; it comes from the store now
 
 Nothing else changes. Keys, and the bits of the MLP, are those of training one after the other. A
 convolutional network trains on one thread here and on two alone, which may change its last bits.
@@ -10,8 +10,8 @@ The seconds that a run notes are those with a busy neighbour.
 Measured on two cores, in seconds, one process with one thread, with two threads, and two processes
 with one each: 0.44, -, 0.29 for 4 MLPs (n = 4,000, 3 epochs); 3.64, 2.30, 2.18 for 2 quarter-width
 AllCNNs (n = 640, 1 epoch); 0.73, 0.49, 0.53 for 32 MLPs stacked into one (n = 4,000,
-1 epoch). Next to other work two threads that wait for each other are twenty times slower, and
-processes twice.
+1 epoch). If other work shares the cores, two threads that wait for each other are twenty times
+slower, and two processes twice as slow.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WORTH_IT = {"mlp": 2_000_000, "allcnn": 7_000, "resnet18": 7_000}
 
 
 class Job(Protocol):
-    """Something that is kept in the store; it travels to a worker by pickle.
+    """Work whose result is kept in the store; it is sent to a worker by pickle.
 
     stored()   whether it is there
     work()     what making it takes, 1 for about twenty seconds
@@ -56,7 +56,7 @@ class Job(Protocol):
 class Training:
     """The run of that name of an experiment: "trained", "retrained", "elsewhere" or "warm".
 
-    d      as new: what it would make, its images among it, is made by the worker
+    d      a new copy that holds no results yet: the worker makes them, images too
     key    d.key(name)
     n      its training images
     """
@@ -93,11 +93,12 @@ def train_together(experiments: Iterable[Experiment], names: Sequence[str], what
 def together(jobs: Sequence[Job], what: str) -> None:
     """Make what is not in the store yet, in as many processes as `workers` says.
 
-    Where a process would have nothing to win, nothing is done: whoever asks for the result makes
-    it, as ever. That is so with one worker, one job, little work, in a process of another pool, and
-    under torchrun, which has started its processes already.
+    Where more processes would gain nothing, this does nothing, and a result is made when it is
+    first asked for. That is so with one worker, one job, little work, in a process of another pool,
+    and under torchrun, which has started its processes already.
 
-    The first job that fails ends all others, and its error is raised here. So does Ctrl-C.
+    The first job that fails ends all others, and its error is raised here. Ctrl-C
+    ends them too.
     A script that calls this needs the usual `if __name__ == "__main__":`.
     """
     if workers() == 1 or len(jobs) < 2:
@@ -131,7 +132,7 @@ def _run(jobs: Sequence[Job], count: int, what: str) -> None:
         left = set(multiprocessing.active_children()) - others
         for worker in left:
             worker.terminate()
-        pool.shutdown(cancel_futures=True)  # its thread reaps them: two that wait for one may err
+        pool.shutdown(cancel_futures=True)  # its thread waits for them first: two at once may fail
         for worker in left:
             worker.join()
         raise
@@ -139,7 +140,7 @@ def _run(jobs: Sequence[Job], count: int, what: str) -> None:
 
 
 def _begin() -> None:
-    """A worker leaves the bar and the warnings to its parent, and never outlives it."""
+    """Set up a worker: without progress bar and warnings, and ending when its parent ends."""
     use_threads("mlp")
     os.environ["UNLEARNLIB_PROGRESS"] = "0"
     warnings.simplefilter("ignore")

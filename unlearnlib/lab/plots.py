@@ -1,4 +1,4 @@
-"""How results look: one style, one colour a method everywhere, one way to save.
+"""The style of all figures: one look, one colour for each method, one way to save.
 
 A figure is a function of a notebook's results.json alone, in the notebook's study, so that
 restyling never retrains: `make figures` draws all of them again.
@@ -105,7 +105,7 @@ def style() -> None:
 
 
 def canvas(columns: int = 1, height: float = 3.6, width: float = 5.0) -> tuple[Figure, list[Axes]]:
-    """A row of axes, `width` x `height` inches each."""
+    """Return a figure and its row of axes, `width` x `height` inches each."""
     style()
     fig, axes = plt.subplots(
         1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained"
@@ -128,7 +128,7 @@ def save(draw: Callable[[Saved], Figure], results: Saved) -> Figure:
 
 
 def by_method(ax: Axes, methods: list[str], labelled: bool = True) -> dict[str, int]:
-    """One line a method, the first on top; the place of each."""
+    """Give each method a line on the y axis, the first on top, and return its position."""
     names = [LABELS.get(name, name) for name in methods]
     ax.set_yticks(range(len(methods)), names if labelled else [""] * len(methods), fontsize=9)
     ax.set_ylim(len(methods) - 0.4, -0.6)
@@ -136,34 +136,34 @@ def by_method(ax: Axes, methods: list[str], labelled: bool = True) -> dict[str, 
 
 
 def band(ax: Axes, table: pd.DataFrame, x: str, y: str, factor: float = 1.0, **look) -> None:
-    """The mean over seeds as a line, and least to most around it."""
-    own = factor * table.groupby(x)[y].agg(["mean", "min", "max"])
-    ax.fill_between(own.index, own["min"], own["max"], color=look["color"], alpha=0.15, lw=0)
-    ax.plot(own.index, own["mean"], **{"ms": 5, "lw": 1.5} | look)
+    """Draw the mean over seeds as a line, with a band from the smallest to the largest value."""
+    stats = factor * table.groupby(x)[y].agg(["mean", "min", "max"])
+    ax.fill_between(stats.index, stats["min"], stats["max"], color=look["color"], alpha=0.15, lw=0)
+    ax.plot(stats.index, stats["mean"], **{"ms": 5, "lw": 1.5} | look)
 
 
 def headline(fig: Figure, text: str) -> None:
-    """Over all axes: the data and how many runs."""
+    """Put a title over all axes: the data, and how many runs."""
     fig.suptitle(wrapped(text, fig.get_figwidth(), 10), fontsize=10, x=0.01, ha="left")
 
 
 def wrapped(text: str, inches: float, size: float = 9) -> str:
-    """The text in lines that fit so many inches at this font size."""
+    """Break the text into lines that fit this many inches at this font size."""
     return textwrap.fill(text, int(inches * 130 / size))
 
 
 def runs(n: int) -> str:
-    """ "n = 3 seeds", as titles and axis labels say it."""
+    """The number of seeds, as titles and axis labels show it: "n = 3 seeds"."""
     return f"n = {n} seed{'' if n == 1 else 's'}"
 
 
 def radius(C: float) -> str:
-    """A radius as axes name it."""
+    """A radius as text for an axis; "none" if it is infinite."""
     return "none" if math.isinf(C) else number(C)
 
 
 def few_decades(axis: Axis) -> None:
-    """Plain numbers at 1, 2 and 5 on a logarithmic axis that spans little more than a decade."""
+    """Label 1, 2 and 5 with plain numbers, on a logarithmic axis of about one decade."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""The processes of torchrun as one: who adds up, who writes, and how many threads each may use.
+"""Let the processes of torchrun work as one: share sums, write once, and divide the cores.
 
     torchrun --nproc-per-node 4 -m unlearnlib.lab.reproduce --profile laptop
     F = Objective(model, x, y, reduce=ranks())      # a script of your own, started by torchrun
@@ -9,8 +9,8 @@ On several machines, the same command on each, with the first one's address and 
     torchrun --nnodes 4 --nproc-per-node 8 --rdzv-backend c10d --rdzv-id unlearn \\
         --rdzv-endpoint first.example:29500 -m unlearnlib.lab.reproduce --profile paper
 
-Every process holds all samples and runs the same program; `unlearnlib/reduce.py` says how. The
-first alone writes and speaks, and all read what it wrote. Training steps are not shared: each
+Every process holds all samples and runs the same program; `unlearnlib/reduce.py` says how. Only
+the first writes files and prints, and all read what it wrote. Training steps are not shared: each
 process trains the whole model, and all go on from the first one's. If one is lost or falls out of
 step, all end with an error that says so, nothing is released, and the same command goes on from the
 last finished model.
@@ -36,7 +36,8 @@ from ..reduce import ALONE, Alone
 TIMEOUT = 600  # seconds that a process waits for the others; the variable overrides it
 TIMEOUT_VARIABLE = "UNLEARNLIB_TIMEOUT"
 # Processes that torchrun started once may meet several times, as those of each notebook do; each
-# time under another name, so that what one meeting left in torchrun's store misleads no other.
+# time under another name, so that what one meeting left in torchrun's store does not disturb the
+# next.
 MEETING_VARIABLE = "UNLEARNLIB_MEETING"
 
 REMEDY = (
@@ -49,15 +50,15 @@ class Ranks(Alone):
     """The processes that torchrun started, joined by torch.distributed: see `ranks`.
 
     Raises RankLostError, in every process that is left, when one is lost or makes another call
-    than the others. Each call costs one more of 16 bytes, which compares what is called: sums of
-    different things would otherwise be wrong, or wait for ever.
+    than the others. Each call first exchanges 16 bytes, to check that all make the same call: sums
+    of different things would be wrong, or wait for ever.
     """
 
     def __init__(self, rank: int, size: int):
         self.rank, self.size = rank, size
 
     def share(self, items: range) -> range:
-        """Adjacent, disjoint parts that cover all; their sizes differ by one at most."""
+        """Return this process's part of `items`; the parts' sizes differ by one at most."""
         k, R = self.rank, self.size
         return items[len(items) * k // R : len(items) * (k + 1) // R]
 
@@ -66,7 +67,7 @@ class Ranks(Alone):
         return self._together("sum", part, dist.all_reduce)
 
     def agree(self, value: Tensor) -> Tensor:
-        """The first process's `value`, in all; a barrier as well."""
+        """Return the first process's `value` in every process; a barrier as well."""
         return self._together("agreement", value, partial(dist.broadcast, src=0))
 
     def require_same(self, **held: Tensor) -> None:
@@ -105,12 +106,12 @@ class Ranks(Alone):
 
 @cache
 def ranks() -> Alone:
-    """What to hand to Objective(..., reduce=): the processes of torchrun, else ALONE.
+    """Return what to pass as Objective(..., reduce=): the processes of torchrun, else ALONE.
 
     The first call joins the processes and waits for all of them, ten minutes at most (seconds in
     UNLEARNLIB_TIMEOUT), as each later sum does. Tensors on the CPU travel by gloo, those on CUDA
     by nccl. From then on all share the first one's torch seed: draws without a generator have to
-    be alike everywhere, or the processes would add up different things.
+    be the same everywhere, or the processes would add up different things.
     """
     if processes() == 1:
         return ALONE
@@ -123,7 +124,7 @@ def ranks() -> Alone:
 
 
 def first() -> bool:
-    """Whether this process writes and speaks: under torchrun the one of rank 0, else any."""
+    """Whether this process writes files and prints: under torchrun only that of rank 0."""
     return processes() == 1 or _number("RANK", 0) == 0
 
 
@@ -138,7 +139,7 @@ def processes_here() -> int:
 
 
 def use_threads(model: str) -> None:
-    """The one owner of the thread count: one for the MLP, where a second only waits.
+    """Set the number of threads: one for the MLP, where a second only waits, else at most two.
 
     One also in a process that another one started, as lab/parallel.py does: the cores are taken.
     Under torchrun the processes of a machine divide its cores.

@@ -1,7 +1,7 @@
-"""How big a run is: sizes/*.toml as frozen dataclasses that refuse what they do not know.
+"""Read the profiles, which set the size of a run, from sizes/*.toml, and check every value.
 
-This module is the one owner of the choice. A notebook passes its parameter to `active`; the
-environment variable UNLEARNLIB_PROFILE wins, which is how the tests run every notebook small.
+The profile of a run is chosen here and nowhere else: a notebook passes its parameter to `active`.
+The environment variable UNLEARNLIB_PROFILE overrides it; so the tests run every notebook small.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def read(path: Path, reason: str) -> Profile:
     if table["name"] != path.stem:
         raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
     pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS}
-    own = {name: table[name] for name in entries} | {"minutes": float(table["minutes"])}
-    return Profile(**own, reason=reason, **pairs)
+    values = {name: table[name] for name in entries} | {"minutes": float(table["minutes"])}
+    return Profile(**values, reason=reason, **pairs)
 
 
 def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:

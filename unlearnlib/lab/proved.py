@@ -61,8 +61,8 @@ class Problem:
     net              its own weights are those of the start
     mu, L, M         strong convexity, and Lipschitz constants of gradient and Hessian, everywhere
     sample_gradient  bound on the gradient norm of one sample's loss, without decay
-    reach            noise of sigma in the weights is one of at most reach * sigma in a logit
-    settings         what decides the training but for the data; public, as the card says
+    reach            noise of size sigma in the weights is at most reach * sigma in a logit
+    settings         what decides the training besides the data; public, on the card
     """
 
     name: str
@@ -91,7 +91,7 @@ class Problem:
 
     @property
     def known(self) -> dict[str, float | str]:
-        """What is public beside the constants."""
+        """What is public besides the constants."""
         public = {"inputs": "images averaged over 2 x 2 pixels", "tuned on": TUNED_ON}
         return {name: q for name, q in self.settings.items() if name != "weight_decay"} | public
 
@@ -108,7 +108,7 @@ class Problem:
         return strong_convexity_bound(G, self.mu, G)
 
     def constants(self, G: float) -> Constants:
-        """What goes on the card."""
+        """The constants that go on the card, each with its proof."""
         return Constants(
             M=proved(self.M, self.why),
             L=proved(self.L, self.why),
@@ -137,7 +137,7 @@ class Problem:
         return unlearn_strongly_convex(on or self.F, w, forget, **self._terms(G), **budget)
 
     def queue(self, w: Tensor, G: float, **budget) -> StronglyConvexUnlearner:
-        """Many requests, from w."""
+        """Return an object that answers many requests, one after the other, starting from w."""
         return StronglyConvexUnlearner(self.F, w, **self._terms(G), **budget)
 
     def _terms(self, G: float) -> dict:
@@ -200,16 +200,16 @@ def network(
 
 
 def neurons(planned: int) -> int:
-    """A width for so many images: 2 sqrt(planned).
+    """The width of the network for this number of images: 2 sqrt(planned).
 
-    planned   a number that is public and stays what it is whatever is forgotten: of the profile,
-              not of the images at hand.
+    planned   a public number that does not depend on what is forgotten: that of the profile, not
+              of the images in memory.
     """
     return 2 * round(math.sqrt(planned))
 
 
 def curvature(F: Objective) -> Objective:
-    """What the Newton steps take the Hessian of: some of the samples, in single precision."""
+    """The objective whose Hessian the Newton steps use: some samples, in single precision."""
     order = torch.randperm(F.n, generator=generator("curvature", 0))
     return F.only(order[:CURVATURE_SAMPLE]).to(torch.float32)
 

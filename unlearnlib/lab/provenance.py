@@ -1,4 +1,4 @@
-"""How a run came about: when, how long, with what, on what, from which source."""
+"""Record how a run was made: time, profile, packages, machine and commit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("unlearnlib", "torch", "torchvision", "numpy", "scipy", "pandas", "s
 
 
 def provenance(profile: Profile, seconds: float) -> dict[str, Any]:
-    """How a run came about: when, how long, with what, on what, from which source."""
+    """Return how a run was made: time, profile, packages, machine and commit."""
     return {
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
@@ -46,7 +46,7 @@ def machine() -> dict[str, Any]:
 def git_state() -> dict[str, Any]:
     """The commit, and whether package or notebooks differ from it; "unknown" outside of git."""
     commit = _git("rev-parse", "HEAD")
-    # Figures are left out: a run rewrites them, and would call itself dirty.
+    # Figures are left out: a run rewrites them, and would then count as dirty.
     changes = _git("status", "--porcelain", "--", "unlearnlib", "notebooks")
     return {
         "commit": commit or "unknown",
@@ -56,7 +56,7 @@ def git_state() -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """The commit in a word, when first asked: a kernel goes on running what it imported."""
+    """The commit as text, read only once: a kernel keeps running the code that it imported."""
     state = git_state()
     return state["commit"] + (" with changes" if state["dirty"] is True else "")
 

@@ -1,4 +1,4 @@
-"""Put finished laptop runs where readers look: outputs into notebooks, tables into the documents.
+"""Publish finished laptop runs: outputs into the notebooks, tables into the documents.
 
 Run as `make publish`, after `make reproduce PROFILE=laptop`; with NOTEBOOK=... for one of them, and
 the others stay as they are. README.md and figures/README.md get every table that follows from the
@@ -25,7 +25,7 @@ PROFILE = documents.PROFILE
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Publish every notebook, or one, and the documents; 1, and nothing, where one is not ready."""
+    """Publish all notebooks, or one, and the documents; if one is not ready, none, and return 1."""
     parser = argparse.ArgumentParser(prog="publish", description=__doc__.splitlines()[0])
     parser.add_argument("--notebook", default="", help="publish this one only")
     arguments = parser.parse_args(argv)
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def written(root: Path) -> dict[Path, str]:
-    """README.md and figures/README.md with their tables as the committed results have them."""
+    """Return README.md and figures/README.md with all tables from the committed results."""
     texts = {}
     for path, tables in documents.tables(root / "notebooks").items():
         text = (root / path).read_text(encoding="utf-8")
@@ -57,8 +57,8 @@ def written(root: Path) -> dict[Path, str]:
 def published(source: Path) -> NotebookNode:
     """The notebook with the outputs of its last laptop run, cleaned of the run's metadata.
 
-    Raises DataError where it was not run, or its code changed since: outputs must belong to what
-    one reads.
+    Raises DataError if it was not run, or if its code has changed since: the outputs must belong
+    to the code beside them.
     """
     executed = cache_root() / "executed" / PROFILE / source.name
     remedy = f"run `make reproduce PROFILE={PROFILE} NOTEBOOK={source.stem}`"
@@ -79,7 +79,7 @@ def published(source: Path) -> NotebookNode:
 
 
 def _is_read(output: NotebookNode) -> bool:
-    """Progress bars and warnings name places on the machine they ran on."""
+    """Whether to publish an output: not progress bars and warnings, which name local paths."""
     return output.get("name") != "stderr"
 
 
@@ -92,7 +92,7 @@ def _cleaned(output: NotebookNode, count: int) -> NotebookNode:
 
 
 def between(text: str, name: str, new: str) -> str:
-    """`text` with what stands between <!-- name --> and <!-- /name --> replaced."""
+    """Return `text` with all between <!-- name --> and <!-- /name --> replaced by `new`."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
     changed, count = re.subn(
         pattern, lambda m: f"{m.group(1)}{new}\n{m.group(2)}", text, flags=re.DOTALL

@@ -8,7 +8,7 @@ same it is not run again, so an interrupted run goes on where it stopped. Text a
 part of it.
 
 Under torchrun each process runs the notebook in a kernel of its own, and the kernels share the work
-(see lab/processes.py). The first process keeps what came of it; the others keep nothing.
+(see lab/processes.py). The first process keeps the outputs, the others keep nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook under one profile, and where what it leaves is kept."""
+    """One notebook under one profile, and the paths of all that it leaves."""
 
     notebook: Path
     profile: str
@@ -89,9 +89,9 @@ class Job:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Returns 0 when all is made, 1 after a failure, 130 when interrupted."""
     arguments = _arguments(argv)
-    # The bars of the package would stay in the kept notebooks; the heartbeat stands in for them.
+    # Progress bars would stay in the saved notebooks; the heartbeat reports progress instead.
     os.environ.setdefault("UNLEARNLIB_PROGRESS", "0")
-    # Whoever stops us politely gets what Ctrl-C gets: no kernel and no half notebook stay behind.
+    # SIGTERM is handled as Ctrl-C is: no kernel and no half-finished notebook stay behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _make_all(_jobs(arguments))
@@ -130,7 +130,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _jobs(arguments: argparse.Namespace) -> list[Job]:
-    """What is asked for, checked before the first notebook starts."""
+    """The jobs that are asked for, all checked before the first notebook starts."""
     profile = profiles.load(arguments.profile, "--profile").name
     override = os.environ.get(profiles.VARIABLE) or profile
     if override != profile:
@@ -148,7 +148,7 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
 
 
 def _check_parameters(notebook: Path, given: dict[str, Any]) -> None:
-    """Papermill only warns about a name that the notebook does not have, and runs its default."""
+    """Refuse a parameter that the notebook lacks: papermill would warn and run its default."""
     cells = [
         cell for cell in _read(notebook).cells if "parameters" in cell.metadata.get("tags", [])
     ]
@@ -184,7 +184,7 @@ def _make(job: Job, head: str, all_began: float, later: float) -> bool:
             _run(job, head, later)
         else:
             _execute(job, None)
-    except Exception as error:  # whatever a notebook can raise, the others still have their turn
+    except Exception as error:  # whatever a notebook raises, the others still run
         say(f"{head}: FAILED after {duration(since(began))}\n{error}", everyone=True)
         say(f"{head}: " + (f"read {job.failed}" if job.failed.exists() else "it left no notebook"))
         return False
@@ -211,7 +211,7 @@ def _digest(notebook: Path) -> str:
 
 
 def _code(path: Path) -> str:
-    """What a file of Python or TOML says, whatever its comments."""
+    """The content of a Python or TOML file, without its comments."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".toml":
         return json.dumps(profiles.tomllib.loads(source), sort_keys=True)
@@ -224,9 +224,9 @@ def _is_current(job: Job, digest: str) -> bool:
 
 
 def _expected_minutes(job: Job) -> float | None:
-    """What the last run took here, or that of the committed results; else what its first cell says.
+    """Minutes of the last run here, or of the saved results, or those that the first cell names.
 
-    None where nobody knows.
+    None if unknown.
     """
     for path in (job.stamp, job.old_stamp):
         if minutes := _stamped(path).get("minutes"):
@@ -237,7 +237,7 @@ def _expected_minutes(job: Job) -> float | None:
 
 
 def _stamped(path: Path) -> dict[str, Any]:
-    """What a stamp says; nothing where none is whole, or another process just took it away."""
+    """Return the content of a stamp; {} if it is missing, broken or was just removed."""
     try:
         return read_json(path, "its notebook is run again")
     except (FileNotFoundError, DataError):
@@ -284,8 +284,8 @@ def _execute(job: Job, output: Path | None, next_cell: Callable | None = None) -
     # A kernel manager of our own, since nbclient leaves behind a kernel that is interrupted while
     # it starts. Without folders to look in, "python3" is this Python, and not a kernel of that
     # name that JUPYTER_PATH or the user's folder holds.
-    own = KernelSpecManager(kernel_dirs=[])
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=own)
+    kernels = KernelSpecManager(kernel_dirs=[])
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels)
     try:
         papermill.execute_notebook(
             job.notebook,

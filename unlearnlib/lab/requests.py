@@ -1,7 +1,7 @@
-"""Who asks to be forgotten: at random, a whole class, or images that resemble each other.
+"""Choose what to forget: images at random, a whole class, or images that resemble each other.
 
-Each gives indices into d's training images. `in_turn` cuts them into a sequence of requests, and
-asked(d, indices) is the experiment that was asked to forget them.
+Each function gives indices into d's training images. `in_turn` divides them into a sequence of
+requests, and asked(d, indices) is the experiment that was asked to forget them.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def random_samples(d: Experiment, count: int) -> Tensor:
 def whole_class(d: Experiment, label: int) -> Tensor:
     """All images of one class."""
     labels = d.images.y_train
-    found = (labels == label).nonzero().squeeze(1)
+    members = (labels == label).nonzero().squeeze(1)
     require(
-        len(found) > 0,
+        len(members) > 0,
         f"no training image has the label {label}; there are {labels.unique().tolist()}.",
     )
-    return found
+    return members
 
 
 def look_alikes(d: Experiment, count: int) -> Tensor:
@@ -60,7 +60,7 @@ def look_alikes(d: Experiment, count: int) -> Tensor:
 
 
 def in_turn(forget: Tensor, requests: int) -> list[Tensor]:
-    """The same images as so many requests, of sizes that differ by one at most."""
+    """Divide the images into this number of requests; their sizes differ by one at most."""
     require_counts(0, requests=requests)
     require(
         1 <= requests <= len(forget),

@@ -1,4 +1,4 @@
-"""Numbers with provenance: what a notebook measured, what it claims, and how that came about.
+"""The results of a notebook: what it measured, what it claims, and how they were made.
 
 A notebook makes one `Results`, records into it and saves it as
 figures/<profile>/<notebook>/results.json. Figures are drawn from these numbers, so that each
@@ -27,7 +27,7 @@ from .profiles import Profile
 from .provenance import provenance
 from .store import commits_used
 
-if TYPE_CHECKING:  # data brings torchvision and scikit-learn along, which reading results needs not
+if TYPE_CHECKING:  # importing data loads torchvision too, which takes seconds
     from .data import Images
 
 FIGURES = "UNLEARNLIB_FIGURES"
@@ -40,7 +40,7 @@ def figures_root() -> Path:
 
 
 def results_path(notebook: str, profile: str) -> Path:
-    """The results.json of one notebook under one profile, be it there or not."""
+    """The results.json of one notebook under one profile, whether it exists or not."""
     return figures_root() / profile / notebook / "results.json"
 
 
@@ -85,7 +85,7 @@ class Saved:
         return pd.DataFrame(rows, columns=columns)
 
     def show_claims(self) -> Styler:
-        """The claims for a reader: nothing cut off, three digits, one line a claim."""
+        """The claims as a table to read: nothing cut off, three digits, a row for each claim."""
         table = self.claims_table()
         for column in ("measured", "spread"):
             table[column] = table[column].map(worded)
@@ -150,18 +150,18 @@ class Results(Saved):
 
 
 def load(notebook: str, profile: str) -> Saved:
-    """Read back what `Results.save` wrote. Raises DataError where none is, or it is broken."""
+    """Read what `Results.save` wrote. Raises DataError if it is missing or broken."""
     path = results_path(notebook, profile)
     remedy = f"make it with `make reproduce PROFILE={profile} NOTEBOOK={notebook}`"
     require(path.exists(), f"{path} does not exist; {remedy}", DataError)
-    found, wanted = read_json(path, remedy), {field.name for field in fields(Saved)}
-    odd = ", ".join(sorted(found.keys() ^ wanted))
+    content, wanted = read_json(path, remedy), {field.name for field in fields(Saved)}
+    odd = ", ".join(sorted(content.keys() ^ wanted))
     require(not odd, f"{path} lacks, or should not have, {odd}; {remedy}", DataError)
-    return Saved(**found)
+    return Saved(**content)
 
 
 def plain(value: Any, where: str) -> Any:
-    """`value` as JSON values. Raises InputError naming the entry that cannot be kept."""
+    """Convert `value` to JSON values; InputError names the entry that cannot be converted."""
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, dict):
@@ -182,7 +182,7 @@ def plain(value: Any, where: str) -> Any:
 
 
 def worded(value: Any) -> str:
-    """What was measured, in words: "before: 0.045, after: 0.03", a spread as "0.015 to 0.06"."""
+    """Return measured values as text, "before: 0.045, after: 0.03"; a spread "0.015 to 0.06"."""
     if isinstance(value, dict):
         return ", ".join(f"{name}: {worded(inner)}" for name, inner in value.items())
     if isinstance(value, list):

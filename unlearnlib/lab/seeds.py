@@ -1,4 +1,4 @@
-"""Random numbers by purpose: what is drawn for one purpose moves no other draw."""
+"""Independent random numbers for each purpose: a draw for one changes no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..objective import Objective
 def generator(purpose: str, seed: int) -> torch.Generator:
     """The random numbers of one purpose ("forget", "batches", "hessian", ...) under one seed.
 
-    Purposes share nothing: a draw that is added in one place moves no other.
+    Purposes share nothing: a draw that is added for one of them changes no other.
     """
     return torch.Generator().manual_seed(seed_of(purpose, seed))
 
@@ -24,6 +24,6 @@ def seed_of(purpose: str, seed: int) -> int:
 
 
 def sample(F: Objective, size: int, seed: int) -> Objective:
-    """So many samples of F at most, drawn once for each seed."""
+    """F on at most `size` of its samples, always the same ones at one seed."""
     order = torch.randperm(F.n, generator=generator("curvature sample", seed))
     return F.only(order[:size])

@@ -1,12 +1,12 @@
-"""A network trained until nothing is left of the gradient: where the theory of the step lives.
+"""A network trained until its gradient is almost zero, as the theory of the step assumes.
 
 model = Stationary(profile.mlp_mnist, seed=0)
 w = model.at(1e-6)                ||grad F(w)|| <= 1e-6
 w_r = model.retrained(forget)     the same without these images, from there: a warm start
 
 The paper's MLP with tanh in place of ReLU, so that its Hessian is continuous, with a decay of 0.1,
-so that its minimum has a curvature to speak of, and on few images, for time; in float64, and
-lowered by L-BFGS, since no stochastic method gets there.
+so that the curvature at its minimum is not tiny, and on few images, for time; in float64, and
+lowered by L-BFGS, since no stochastic method gets that far.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
         return F.value(at), slope.double().numpy()
 
     def stop_when_low(_: np.ndarray) -> None:
-        if float(slope.norm()) <= gradient:  # of the point just accepted, the last one asked for
+        if float(slope.norm()) <= gradient:  # slope is that of the point just accepted
             raise StopIteration
 
     limits = {"maxcor": MEMORY, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS}
-    found = minimize(
+    result = minimize(
         value_and_slope,
         w.double().numpy(),
         jac=True,
@@ -62,11 +62,11 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
         callback=stop_when_low,
         options=limits | {"ftol": 0, "gtol": gradient / F.p**0.5},
     )
-    end = torch.from_numpy(found.x).to(w)
+    end = torch.from_numpy(result.x).to(w)
     reached = float(F.gradient(end).norm())
     require(
         reached <= gradient,
-        f"L-BFGS stopped at ||grad F|| = {reached:.3g}, above {gradient:g} ({found.message}): "
+        f"L-BFGS stopped at ||grad F|| = {reached:.3g}, above {gradient:g} ({result.message}): "
         "use float64, or a larger decay.",
         DivergenceError,
     )
@@ -75,7 +75,7 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Stationary:
-    """The smooth, decayed network of a pair at one seed. Made when asked for, then kept.
+    """The smooth, decayed network of a pair at one seed. Computed when asked for, then stored.
 
     d      the experiment it starts from: trained as the pair says, on one in sixteen of its images
            (75 at least, 2,000 at most), and asked to forget one in a hundred of them
@@ -89,8 +89,8 @@ class Stationary:
     def d(self) -> Experiment:
         n = min(IMAGES, max(FEWEST, Experiment(self.pair, self.seed).F.n // 16))
         smooth = {"activation": "tanh", "weight_decay": WEIGHT_DECAY}
-        few = {"train": n, "forget": max(1, n // 100)}
-        return Experiment(replace(self.pair, **smooth, **few), self.seed)
+        counts = {"train": n, "forget": max(1, n // 100)}
+        return Experiment(replace(self.pair, **smooth, **counts), self.seed)
 
     @cached_property
     def F(self) -> Objective:
@@ -112,7 +112,7 @@ class Stationary:
         )
 
     def afresh(self) -> Tensor:
-        """The stationary point without d.forget that retraining from the first start leads to."""
+        """The stationary point without d.forget that is reached from d.retrained.w."""
         F_r = self.F.without(self.d.forget)
         return self._kept(
             {"afresh": self.d.forget.tolist()},

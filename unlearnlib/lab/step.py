@@ -1,7 +1,7 @@
-"""The Newton step of the lab: from the trained model, inside the ball, and what is read off it.
+"""The Newton step from a trained model, projected into the ball; its error and accuracies.
 
     w = estimate(d, lam=1.0)                 w - (H + lam I)^-1 grad F_r(w), projected
-    error(d, w) | scores(d, w)               columns of a row, for `Results.record`
+    error(d, w) | accuracies(d, w)               columns of a row, for `Results.record`
 
 The gradient is over all retained images, the Hessian on a sample of them.
 """
@@ -47,11 +47,11 @@ def projected_step(
     return project(newton_update(F, w, forget, lam=lam, solver=solver, gradient=gradient), C)
 
 
-def solve_on(few: Objective, tol: float = TOL, max_steps: int = MAX_STEPS) -> Solver:
-    """Conjugate gradient, with the Hessian of `few` in place of that of all retained images."""
+def solve_on(subset: Objective, tol: float = TOL, max_steps: int = MAX_STEPS) -> Solver:
+    """Return a solver: conjugate gradient with the Hessian of `subset`, to save time."""
 
     def solver(F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
-        return conjugate_gradient(few, w, b, lam=lam, tol=tol, max_steps=max_steps)
+        return conjugate_gradient(subset, w, b, lam=lam, tol=tol, max_steps=max_steps)
 
     return solver
 
@@ -62,12 +62,12 @@ def hessian_sample(d: Experiment) -> Objective:
 
 
 def error(d: Experiment, w: Tensor) -> dict[str, float]:
-    """Distance of w to the retrained model, and that of the trained one: of doing nothing."""
+    """Distance to the retrained model: from w, and from the trained model ("nothing" done)."""
     return {"error": distance(w, d.retrained.w), "nothing": distance(d.w, d.retrained.w)}
 
 
-def scores(d: Experiment, w: Tensor) -> dict[str, float]:
-    """Micro F1 on the forgotten images before, after and retrained; and on the test images."""
+def accuracies(d: Experiment, w: Tensor) -> dict[str, float]:
+    """Micro F1 on forgotten and test images, of the trained model, of w and of the retrained."""
     F_u, F_test = (F.with_buffers(d.trained.buffers) for F in (d.F_u, d.F_test))
     return {
         "forgotten, trained": accuracy(F_u, d.w),

@@ -1,4 +1,4 @@
-"""Train once: what was computed is kept under the hash of everything that determined it."""
+"""Compute a result once: it is stored under the hash of everything that determines it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .provenance import commit
 
 @dataclass(frozen=True)
 class Stored:
-    """What `load_or_make` returns; the same whether it was just made or read back.
+    """A stored result, the same whether `load_or_make` just made it or read it.
 
     `tensors` are on the CPU; `info` is a JSON dict; `fresh` says that it was made by this call, and
     `commit` from which source it was once made.
@@ -44,9 +44,9 @@ def load_or_make(
     """The result of `make()` for this `key`, computed at most once.
 
     `kind` names the folder ("trained", "retrained"). `key` holds everything that decides the
-    result: JSON values only, floats kept exactly. The torch version and the `recipe` are added: a
-    number that whoever changes what `make` computes raises, so that no result of the old code is
-    served as one of the new (tests/test_recipes.py notices where it was forgotten). `make` returns
+    result: JSON values only, floats kept exactly. The torch version and the `recipe` are added.
+    Raise the recipe, a number, when you change what `make` computes: otherwise results of the old
+    code would be returned for the new (tests/test_recipes.py notices if you forget). `make` returns
     (tensors, info), info a JSON dict; the commit is kept with them.
 
     Raises InputError for a key or an info that is not plain JSON. A corrupt file is made again,
@@ -67,7 +67,7 @@ def load_or_make(
 
 
 def is_stored(kind: str, key: dict[str, Any], recipe: int = 1) -> bool:
-    """Whether `load_or_make` would find it, and find it whole."""
+    """Whether the result is stored and its file is intact."""
     return _kept(_place(kind, key, recipe)[0]) is not None
 
 
@@ -80,7 +80,7 @@ _USED: set[str] = set()
 
 
 def _place(kind: str, key: dict[str, Any], recipe: int) -> tuple[Path, str]:
-    """The file of a result, and the identity that its name is the hash of."""
+    """The path of a result's file, and the identity whose hash is the file's name."""
     identity = _canonical({"key": key, "torch": torch.__version__, "recipe": recipe}, kind)
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     return cache_root() / "store" / kind / f"{name}.safetensors", identity
@@ -110,7 +110,7 @@ def _read(path: Path, fresh: bool) -> Stored:
 
 
 def _canonical(value: Any, where: str) -> str:
-    """JSON with one spelling per value; Python writes a float by the digits that restore it."""
+    """Return JSON that is the same for equal values; Python writes a float without loss."""
     _refuse_unless_plain(value, where)
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 

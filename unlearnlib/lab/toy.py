@@ -1,4 +1,4 @@
-"""Problems of two weights, where everything can be drawn."""
+"""Problems with two weights, small enough that everything can be drawn."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ from ...objective import Objective
 SMOOTHNESS = 1 / 2
 HESSIAN_LIPSCHITZ = math.sqrt(2 / 27)
 SAMPLE_GRADIENT = math.sqrt(2)
-LONGEST = 1 + 1e-12  # norm of an input, at most: rounding leaves 1 by less than that
+LONGEST = 1 + 1e-12  # largest norm of an input that is meant to be 1: rounding adds less
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What answers a request, or ends training.
+    """The answer to a request, or the result of training.
 
     w            (p,), the vector to publish
     estimate     (p,), without output noise: secret; equal to w where there is none (Guo)
@@ -92,7 +92,7 @@ def remaining(F: Objective, kept: Tensor, indices: Indices) -> tuple[Tensor, Ten
 
 
 def short_inputs(F: Objective) -> Tensor:
-    """X (n, d), if no input is longer than 1; else InputError."""
+    """Return the inputs X (n, d); raise InputError if one is longer than 1."""
     X = F.batch(slice(0, F.n))[0].flatten(1)
     longest = float(X.norm(dim=1).max())
     require(
@@ -103,13 +103,13 @@ def short_inputs(F: Objective) -> Tensor:
 
 
 def inputs(F: Objective) -> Tensor:
-    """X (n, d), if F is softmax regression without bias on inputs ||x|| <= 1; else InputError."""
-    few = F.batch(slice(0, min(4, F.n)))[0]
-    X = few.flatten(1)
+    """Return the inputs X (n, d); refuse all but softmax regression without bias, ||x|| <= 1."""
+    sample = F.batch(slice(0, min(4, F.n)))[0]
+    X = sample.flatten(1)
     w = torch.linspace(-1, 1, F.p, dtype=F.dtype, device=F.device)
     linear = F.loss is cross_entropy and F.p % X.shape[1] == 0
     if linear:
-        outputs, by_hand = F.outputs(w, few), X @ w.view(-1, X.shape[1]).T
+        outputs, by_hand = F.outputs(w, sample), X @ w.view(-1, X.shape[1]).T
         linear = outputs.shape == by_hand.shape and torch.allclose(outputs, by_hand)
     require(
         linear,

@@ -61,7 +61,7 @@ def residual_bound(X: Tensor, step: Tensor, spectral_norm: float) -> float:
 
 @dataclass
 class Guo:
-    """Softmax regression that forgets by Newton steps; retrains with a fresh b out of budget.
+    """Softmax regression that forgets by Newton steps; out of budget it retrains with a new b.
 
     F        softmax regression without bias, ||x|| <= 1, float64, weight_decay > 0
     sigma    standard deviation of b, in units of the sum; chosen, it costs accuracy
@@ -123,7 +123,7 @@ class Guo:
         return self._release(exhausted, cost, started)
 
     def _train(self, kept: Tensor) -> float:
-        """Minimise L_b on these samples with a fresh b; the cost in gradients of F."""
+        """Minimise L_b on these samples with a fresh b; return the cost in gradients of F."""
         F_r, seed = self.F.only(kept), self.seed
         X = convex.inputs(F_r)
         fresh = None if seed is None else seed + self.trainings
@@ -141,7 +141,7 @@ class Guo:
 
 
 def _tilted(F: Objective, tilt: Tensor) -> Objective:
-    """F(w) + tilt.w, but for a constant: the same regulariser around -tilt/mu."""
+    """F(w) + tilt.w up to a constant: the same regulariser around -tilt/mu."""
     other = copy.copy(F)
     other.center = -tilt / F.weight_decay
     return other

@@ -66,7 +66,7 @@ def iterations_needed(wanted: float, *, m: int, n: int, mu: float, beta: float, 
     convex.positive(wanted=wanted)
     ratio = 2 * drift(m, n=n, mu=mu, L=L) / wanted
     exact = math.log1p(ratio) / -math.log(contraction(mu, beta))
-    rounding = 1 - 1e-9  # the I whose own sensitivity this is counts
+    rounding = 1 - 1e-9  # so that an I that gives exactly the wanted sensitivity is found
     return max(1, math.ceil(exact * rounding))
 
 
@@ -162,7 +162,7 @@ class Neel:
         return self._release(False, self.iterations * len(left) / self.F.n, started)
 
     def _train(self, kept: Tensor) -> float:
-        """Descend from 0 on these samples and set the noise; the cost in gradients of F."""
+        """Descend from 0 on these samples and set the noise; return the cost in gradients of F."""
         n, mu = len(kept), convex.strong_convexity(self.F)
         least = -(-n // 2)
         known = dict(mu=mu, beta=self.beta, L=self.L)

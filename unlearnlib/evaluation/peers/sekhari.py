@@ -89,7 +89,7 @@ def deletion_capacity(
     )
     r = math.sqrt(2 * mu / M * (hidden - 3 * G / mu))
     m = n * (mu * r - G) / (2 * L)
-    rounding = 1 + 1e-9  # the m whose own sigma this is counts
+    rounding = 1 + 1e-9  # so that an m that needs exactly this sigma is found
     return min(math.floor(m * rounding), n // 2)
 
 
@@ -151,7 +151,7 @@ class Sekhari:
         return self._release(self.w + step, False, cost, started)
 
     def _train(self, kept: Tensor) -> float:
-        """Minimise F on these samples and keep its statistics; the cost in gradients of F."""
+        """Minimise F on these samples and keep its statistics; return the cost in gradients."""
         F_r = self.F.only(kept)
         start = torch.zeros(F_r.p, dtype=F_r.dtype, device=F_r.device)
         mu, n = convex.strong_convexity(F_r), F_r.n
