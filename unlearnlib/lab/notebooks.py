@@ -10,6 +10,7 @@ import ast
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -101,6 +102,7 @@ def figures(study: ModuleType | None) -> tuple[Callable[[Saved], Figure], ...]:
     return getattr(study, "FIGURES", ())
 
 
+@cache  # the same files are looked at for every notebook
 def without_comments(source: str) -> str:
     """Return Python code in a form without comments, docstrings and layout, to be compared.
 

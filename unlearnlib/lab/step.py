@@ -1,7 +1,7 @@
 """The Newton step from a trained model, projected into the ball; its error and accuracies.
 
     w = estimate(d, lam=1.0)                 w - (H + lam I)^-1 grad F_r(w), projected
-    error(d, w) | accuracies(d, w)               columns of a row, for `Results.record`
+    error(d, w) | accuracies(d, w)           columns of a row, for `Results.record`
 
 The gradient is over all retained images, the Hessian on a sample of them.
 """
