@@ -30,6 +30,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 EACH_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 LONGEST_CELL = 25
+ROUNDING = 8  # levels of a pixel, of 255, that another processor may round otherwise
 
 
 def read(path):
@@ -278,7 +279,8 @@ def test_the_committed_figures_are_those_of_the_committed_results(name, tmp_path
     for file, picture in kept.items():
         again = PIL.Image.open(tmp_path / publish.PROFILE / name / file)
         assert again.size == picture.size, file
-        assert (numpy.asarray(again) == numpy.asarray(picture)).all(), file
+        apart = numpy.asarray(again, dtype=int) - numpy.asarray(picture, dtype=int)
+        assert abs(apart).max() <= ROUNDING, file
 
 
 # Notebooks

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import datasets
 
 from ..errors import DataError, require
 from ..progress import bar
@@ -26,6 +25,8 @@ def read(folder: Path) -> tuple[list[Tensor], tuple[str, ...]]:
     Raises DataError for a missing split, a class in one split only, images of different sizes,
     files that cannot be decoded, and links by which one would be read twice.
     """
+    from torchvision import datasets  # takes seconds, and embedded images need none
+
     folder = folder.resolve()
     _refuse_folders_read_twice(folder)
     try:
