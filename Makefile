@@ -10,7 +10,7 @@ OWN_FIGURES = $(addprefix figures/,$(filter-out laptop,$(PROFILES)))
 VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help env reproduce figures test test-lowest mutants bench publish clean
+.PHONY: help env reproduce figures test test-lowest mutants bench publish documents clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
@@ -57,6 +57,9 @@ bench: .venv/.ready ## time ours against the released code, curvlinops and retra
 
 publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks, tables into documents
 	$(VENV_PYTHON) -m unlearnlib.lab.publish --notebook '$(NOTEBOOK)'
+
+documents: .venv/.ready ## write the tables of README and figures/README from the committed results
+	$(VENV_PYTHON) -m unlearnlib.lab.publish --documents
 
 clean: ## remove results: .cache but for its data, and figures but for figures/laptop
 	@if [ -d .cache ]; then find .cache -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +; fi

@@ -1,6 +1,6 @@
 """The numbers that each kind of stored result has today: one MLP, one CNN, all of it small.
 
-python tests/recipes.py        writes them to tests/recipes.json, for who raised a recipe
+PYTHONPATH=notebooks .venv/bin/python tests/recipes.py        writes them to tests/recipes.json
 """
 
 import json
@@ -29,36 +29,57 @@ def pairs():
 
 
 def made():
-    """Kind -> numbers, each the length of a vector that the kind keeps, or of a change of it."""
-    mlp, cnn = (Experiment(pair, 0) for pair in pairs())
-    images = data.load("mnist5k").subset(100, 20)
-    problems = [proved.softmax(images), proved.network(images, 0, width=20)]
-    settings = {name: method.settings(mlp.pair)[1] for name, method in methods.METHODS.items()}
+    """Kind -> recipe, and by name the length of each vector that it keeps, or of a change."""
+    networks = mlp, cnn = [Experiment(pair, 0) for pair in pairs()]
+    runs = {name: changed(networks, name) for name in ("retrained", "elsewhere", "warm")}
     canaries, shadows = worlds.Canaries(mlp, SIZES), worlds.Shadows(mlp, SIZES)
     still = stationary.Stationary(mlp.pair, 0)
     held_out = training.trained_on_a_part(mlp, without_forgotten=True)
-    vectors = {
-        "trained": [d.w - d.F.initial() for d in (mlp, cnn)],
-        "retrained": [d.retrained.w - d.w for d in (mlp, cnn)],
-        "elsewhere": [d.elsewhere.w - d.w for d in (mlp, cnn)],
-        "warm": [d.warm.w - d.w for d in (mlp, cnn)],
-        "methods": [methods.contender(mlp, *it).w - mlp.w for it in settings.items()]
-        + [methods.contender(cnn, "certified (CG)", 100 * cnn.pair.lam).w - cnn.w],
-        "stationary": [still.at(stationary.LEVELS[1]) - still.d.w],
-        "proved": [problem.trained(problem.gradient_for(1.0)).w for problem in problems],
+    vectors = runs | {
+        "trained": {d.pair.name: d.w - d.F.initial() for d in networks},
+        "methods": by_method(mlp) | {"CNN": forgotten(cnn, "certified (CG)", 100 * cnn.pair.lam)},
+        "stationary": {"level": still.at(stationary.LEVELS[1]) - still.d.w},
+        "proved": {problem.name: proved_weights(problem) for problem in problems()},
         "canaries": changes(canaries.models),
         "shadows": changes(shadows.models),
-        "held out": [w - mlp.F.initial() for w in (held_out.last, held_out.best)],
+        "held out": {"last": held_out.last - mlp.F.initial(), "best": held_out.best - mlp.w},
     }
-    numbers = {kind: [float(v.double().norm()) for v in own] for kind, own in vectors.items()}
-    numbers["constants"] = [*asdict(curvature.measure(mlp)).values()]
-    numbers["curvature"] = [methods.largest_curvature(mlp)]
+    numbers = {
+        kind: {name: float(v.double().norm()) for name, v in by_name.items()}
+        for kind, by_name in vectors.items()
+    }
+    numbers["constants"] = asdict(curvature.measure(mlp))
+    numbers["curvature"] = {"largest": methods.largest_curvature(mlp)}
     return {kind: {"recipe": recipe(kind), "numbers": own} for kind, own in numbers.items()}
+
+
+def changed(networks, run):
+    """What another run of each network changes of the trained model."""
+    return {d.pair.name: getattr(d, run).w - d.w for d in networks}
+
+
+def by_method(d):
+    """What each method changes, at its second setting."""
+    chosen = {name: method.settings(d.pair)[1] for name, method in methods.METHODS.items()}
+    return {name: forgotten(d, name, setting) for name, setting in chosen.items()}
+
+
+def forgotten(d, method, setting):
+    return methods.contender(d, method, setting).w - d.w
+
+
+def problems():
+    images = data.load("mnist5k").subset(100, 20)
+    return proved.softmax(images), proved.network(images, 0, width=20)
+
+
+def proved_weights(problem):
+    return problem.trained(problem.gradient_for(1.0)).w
 
 
 def changes(models):
     """What unlearning, and what retraining, changed of the trained model."""
-    return [models[name] - models["trained"] for name in ("unlearned", "retrained")]
+    return {name: models[name] - models["trained"] for name in ("unlearned", "retrained")}
 
 
 def recipe(kind):

@@ -74,7 +74,14 @@ def test_a_larger_decay_moves_less():
 def notebook():
     opening = new_markdown_cell("# 13. The decay\n\nAbout **0.1 minutes** at `quick`.")
     parameters = new_code_cell('profile = "quick"', metadata={"tags": ["parameters"]})
-    return new_notebook(cells=[opening, parameters, *map(new_code_cell, CELLS)])
+    code = [new_code_cell(source) for source in CELLS]
+    claims, end = map(new_markdown_cell, ("## Claims", "## Exercises\n\nOne.\n\n## Next\n\nNone."))
+    cells = [opening, parameters, *code[:-1], claims, code[-1], end]
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
+    return new_notebook(cells=cells, metadata=metadata)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +91,13 @@ def copy(tmp_path_factory):
     for name in ("unlearnlib", "notebooks", "figures"):
         rubbish = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         shutil.copytree(repository_root() / name, root / name, ignore=rubbish)
-    for name in ("README.md", "pyproject.toml", ".gitignore"):
+    for name in ("README.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", ".gitignore"):
         shutil.copy(repository_root() / name, root / name)
+    (root / "tests" / "studies").mkdir(parents=True)
+    for name in ("test_repo.py", "conftest.py"):
+        shutil.copy(repository_root() / "tests" / name, root / "tests" / name)
     git(root, "init", "-q")
     commit(root, "before")
-    (root / "tests" / "studies").mkdir(parents=True)
     nbformat.write(notebook(), root / "notebooks" / f"{NAME}.ipynb")
     (root / "notebooks" / "studies" / f"nb{NAME}.py").write_text(STUDY)
     (root / "tests" / "studies" / f"test_nb{NAME}.py").write_text(TEST)
@@ -145,6 +154,8 @@ def test_it_is_run_drawn_and_published(copy):
     assert "a larger decay moves less ([13](../notebooks/13_decay.ipynb)) | not quoted |" in results
     assert f"| {NAME} | 0.1 |" in results
     cells = json.loads((copy / "notebooks" / f"{NAME}.ipynb").read_text())["cells"]
-    assert cells[-1]["outputs"] and cells[-1]["execution_count"] == 4
+    assert cells[-2]["outputs"] and cells[-2]["execution_count"] == 4
     touched = {Path(line[3:]).parts[0] for line in git(copy, "status", "--porcelain").splitlines()}
     assert touched == {"README.md", "figures", "notebooks"}
+    laws = "13_decay or documents or minutes or committed_figure"
+    run(copy, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_repo.py", "-k", laws)

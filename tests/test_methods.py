@@ -142,7 +142,7 @@ def test_lissa_keeps_to_its_allowance(name):
 
 def test_the_hessian_sample_holds_retained_images_alone():
     d = Experiment(SMALL, 0)
-    assert not set(methods.hessian_sample(d).rows.tolist()) & set(d.forget.tolist())
+    assert not set(methods.allowed_sample(d).rows.tolist()) & set(d.forget.tolist())
 
 
 def test_batch_statistics_are_those_of_training_then_those_of_the_retained_images():

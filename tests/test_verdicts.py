@@ -197,11 +197,33 @@ def test_lam_min_must_be_above_mc_at_every_seed(met, verdict):
     assert verdicts.above([2, 4], met)[0] == verdict
 
 
-@pytest.mark.parametrize(
-    ("count", "verdict"), [(3, "reproduced"), (1, "partly"), (0, "not reproduced")]
-)
+COUNTED = [(3, "reproduced"), (1, "partly"), (0, "not reproduced")]
+
+
+@pytest.mark.parametrize(("count", "verdict"), COUNTED)
 def test_all_some_or_none(count, verdict):
-    assert verdicts.some(count, 3, "cases") == (verdict, f"cases: {count} of 3")
+    """Of three cases, `count` lie on the right side of the limit, the others on it or beyond."""
+    met = [k < count for k in range(3)]
+    gains = pd.DataFrame({"bound": [1.0 if m else 2.0 for m in met], "nothing": 2.0})
+    exceeded = pd.DataFrame({"largest": [2.0 if m else 2.1 for m in met], "bound": 2.0})
+    within = pd.DataFrame({"audited": [1.0 if m else 1.1 for m in met], "claimed": 1.0})
+    lost = pd.Series([0.011 if m else 0.01 for m in met])
+    for judged in (
+        verdicts.bounds_gain(gains),
+        verdicts.never_exceeded(exceeded),
+        verdicts.none_refuted(within),
+        verdicts.loses(lost),
+    ):
+        assert judged[0] == verdict and judged[1].endswith(f"{count} of 3")
+
+
+@pytest.mark.parametrize(
+    ("beyond", "verdict"), [((True, True), "reproduced"), ((True, False), "partly")]
+)
+def test_the_classical_sigma_is_judged_up_to_one_and_beyond(beyond, verdict):
+    enough = pd.Series([True, *beyond], index=[1.0, 2.0, 3.0])
+    assert verdicts.classical_suffices(enough)[0] == verdict
+    assert verdicts.classical_suffices(~enough.where([False, True, True], True))[0] != "reproduced"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The study of each notebook, under its number: what one point of it measures, and its figures.
 
-Functions that end in _row or _rows measure: plain dicts for `Results.record`. Those in FIGURES draw
-the table of the same name from the results alone, and their docstrings are the captions.
+Functions that end in _row measure one point of a notebook's loop, as a dict for `Results.record`.
+Those in FIGURES draw from the recorded tables alone, which they name in `results.table(...)`, and
+their docstrings are the captions.
 """

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from unlearnlib.evaluation.metrics import distance, tug_of_war
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import Contender, Method, estimate, solve_by_cg, tune
+from unlearnlib.lab.methods import Contender, Method, estimate_by, solve_by_cg, tune
 from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
@@ -55,7 +55,7 @@ def reach_row(d: Experiment, lam: float) -> dict:
 
     covered   of the way from the trained model to the warm-started retraining: 1 is all of it
     """
-    w, goal = estimate(solve_by_cg, d, lam), d.warm.w
+    w, goal = estimate_by(solve_by_cg, d, lam), d.warm.w
     share = 1 - distance(w, goal) / distance(d.w, goal)
     return {"step": distance(w, d.w), "covered": share}
 

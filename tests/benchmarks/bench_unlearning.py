@@ -14,7 +14,7 @@ from conftest import PAIRS, residual
 import unlearnlib as ul
 from studies.nb06_efficiency import epochs_needed
 from unlearnlib.lab.clock import epoch_seconds
-from unlearnlib.lab.methods import hessian_sample
+from unlearnlib.lab.methods import allowed_sample
 
 STEPS = 16
 TOL = 5e-2  # of the sample's system; on all images the sample is off by more than that
@@ -54,7 +54,7 @@ def test_what_is_prepared(request_, row):
 def test_the_answer(request_, row):
     task, s = request_
     F, d = s.d.F_trained, s.d
-    whole, sample = F.gradient(s.w), hessian_sample(d)
+    whole, sample = F.gradient(s.w), allowed_sample(d)
     name = f"conjugate gradient on {sample.n} of {s.F.n} images, at most {STEPS} steps"
 
     def solver(F_r, w, b, lam):

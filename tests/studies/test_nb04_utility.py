@@ -42,7 +42,7 @@ def test_one_setting_of_each_method_is_kept():
 def test_the_reach_of_a_step_is_what_it_is_called():
     d, (large, *_, small) = Experiment(SMALL, 0), METHODS["certified (CG)"].settings(SMALL)
     row = study.reach_row(d, large)
-    w = methods.estimate(methods.solve_by_cg, d, large)
+    w = methods.estimate_by(methods.solve_by_cg, d, large)
     before, after = (float((v - d.warm.w).norm()) for v in (d.w, w))
     assert row["covered"] == pytest.approx(1 - after / before, abs=1e-4)
     assert row["step"] < study.reach_row(d, small)["step"]

@@ -24,7 +24,7 @@ from . import profiles
 from .experiments import Experiment
 from .processes import first, processes
 from .seeds import generator
-from .settings import DELTA, SIGMA
+from .settings import CHAINS, DELTA, SIGMA
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,10 +46,10 @@ def main(argv: list[str] | None = None) -> int:
 def _releases(profile: str, pair: str):
     """The pair's request answered by conjugate gradient, then by ten chains of LiSSA."""
     d = Experiment(profiles.load(profile).pairs[pair], seed=0)
-    F = d.F.with_buffers(d.trained.buffers)
+    F = d.F_trained
     solvers: dict[str, Solver] = {
         "conjugate gradient": conjugate_gradient,
-        "LiSSA, 10 chains": partial(lissa, chains=10, generator=generator("hessian", d.seed)),
+        "LiSSA, 10 chains": partial(lissa, chains=CHAINS, generator=generator("hessian", d.seed)),
     }
     for name, solver in solvers.items():
         yield (

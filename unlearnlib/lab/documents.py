@@ -11,6 +11,7 @@ from . import profiles
 from .notebooks import (
     all_in,
     all_studies,
+    command,
     figures,
     first_sentence,
     planned_minutes,
@@ -138,9 +139,9 @@ def figures_of(folder: Path, results: Saved) -> str:
         for draw in figures(module)
     ]
     is_notebook = (folder / f"{name}.ipynb").exists()
-    command = f"make reproduce PROFILE={PROFILE} NOTEBOOK={name}" if is_notebook else "make bench"
     notebook = f"[notebook](../notebooks/{name}.ipynb), " if is_notebook else ""
-    links = f"{notebook}[numbers]({PROFILE}/{name}/results.json), `{command}`"
+    made_by = command(folder, name, PROFILE)
+    links = f"{notebook}[numbers]({PROFILE}/{name}/results.json), `{made_by}`"
     shows = first_sentence(module) if module else name
     return f"### {name}\n\n{shows} ({links}).\n\n{markdown(('figure', 'shows'), rows)}"
 

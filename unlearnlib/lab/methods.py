@@ -146,12 +146,12 @@ def _lcodec(d: Experiment, lam: float) -> Tensor:
         lam=lam,
         C=d.pair.C,
         max_steps=CG_STEPS,
-        hessian_on=hessian_sample(d),
+        hessian_on=allowed_sample(d),
         generator=generator("L-CODEC", d.seed),
     )
 
 
-def estimate(solver: Callable, d: Experiment, lam: float) -> Tensor:
+def estimate_by(solver: Callable, d: Experiment, lam: float) -> Tensor:
     """The Newton estimate inside the ball, without noise."""
     return projected_step(
         d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=partial(solver, d)
@@ -163,20 +163,20 @@ def _certified(solver: Callable, d: Experiment, lam: float) -> Tensor:
 
     Only the step is made as for a certificate: with this sigma, epsilon is too large to protect.
     """
-    w = estimate(solver, d, lam)
+    w = estimate_by(solver, d, lam)
     return w + sample_noise(w, SIGMA, seed_of("noise", d.seed))
 
 
 def solve_by_cg(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
     """At most 16 steps of conjugate gradient, on the sample that both solvers see."""
-    return conjugate_gradient(hessian_sample(d), w, b, lam=lam, tol=1e-2, max_steps=CG_STEPS)
+    return conjugate_gradient(allowed_sample(d), w, b, lam=lam, tol=1e-2, max_steps=CG_STEPS)
 
 
 def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
     """LiSSA with the paper's chains and batches, and as many steps as a tenth of training pays."""
     steps = max(1, min(LISSA_STEPS, allowance(d) // (CHAINS * BATCH)))
     return lissa(
-        hessian_sample(d),
+        allowed_sample(d),
         w,
         b,
         lam=lam,
@@ -209,7 +209,7 @@ def allowance(d: Experiment) -> int:
     return max(1, d.pair.epochs * d.F_r.n // TENTH)
 
 
-def hessian_sample(d: Experiment) -> Objective:
+def allowed_sample(d: Experiment) -> Objective:
     """A fixed sample of retained images for the Hessian: the allowance pays 17 products on it."""
     size = min(d.F_r.n, max(BATCH, allowance(d) // (CG_STEPS + 1)))
     F_r = d.F_trained.without(d.forget)

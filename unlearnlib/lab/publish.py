@@ -28,10 +28,13 @@ def main(argv: list[str] | None = None) -> int:
     """Publish all notebooks, or one, and the documents; if one is not ready, none, and return 1."""
     parser = argparse.ArgumentParser(prog="publish", description=__doc__.splitlines()[0])
     parser.add_argument("--notebook", default="", help="publish this one only")
+    parser.add_argument("--documents", action="store_true", help="write the tables alone")
     arguments = parser.parse_args(argv)
     root = repository_root()
     try:
         sources = named(root / "notebooks", arguments.notebook)
+        if arguments.documents:
+            sources = []
         texts = {path: nbformat.writes(published(path)) + "\n" for path in sources}
         texts |= written(root)
     except UnlearnError as error:
@@ -39,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     for path, text in texts.items():
         write_whole(path, text)
-    say(f"published {', '.join(path.stem for path in sources)}")
+    say(f"published {', '.join(path.stem for path in sources) or 'the documents'}")
     return 0
 
 

@@ -15,7 +15,7 @@ from ..errors import UnlearnError
 from ..progress import bar
 from . import profiles
 from .heartbeat import say
-from .notebooks import all_studies, default_folder, figures, named, study
+from .notebooks import all_studies, command, default_folder, figures, named, study
 from .plots import save
 from .results import load, results_path
 
@@ -30,8 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         profile = profiles.load(arguments.profile, "--profile").name
         names = all_studies(arguments.notebooks)
-        if arguments.notebook:
-            names = [path.stem for path in named(arguments.notebooks, arguments.notebook)]
+        if arguments.notebook not in ("", *names):
+            named(arguments.notebooks, arguments.notebook)  # refused, with the names there are
+        names = [name for name in names if arguments.notebook in ("", name)]
         count = sum(draw(arguments.notebooks, name, profile) for name in bar(names, "figures"))
     except UnlearnError as error:
         say(f"error: {error}")
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def draw(folder: Path, name: str, profile: str) -> int:
     """Draw the figures of one study, and return how many; none where it has no results yet."""
     if not results_path(name, profile).exists():
-        say(f"{name} has no results: make reproduce PROFILE={profile} NOTEBOOK={name}")
+        say(f"{name} has no results: {command(folder, name, profile)}")
         return 0
     results = load(name, profile)
     for function in figures(study(folder, name)):

@@ -26,7 +26,7 @@ TOL, MAX_STEPS = 1e-3, 50
 
 
 def estimate(d: Experiment, lam: float, gradient: str = "retained") -> Tensor:
-    """The estimate of d.retrained.w, before any noise, to the tolerance of the ablations."""
+    """The estimate of d.retrained.w, before any noise, to a relative residual of TOL."""
     solver = solve_on(hessian_sample(d))
     return projected_step(
         d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=solver, gradient=gradient

@@ -127,9 +127,25 @@ def above(needed: Sequence[float], met: Sequence[float]) -> Verdict:
     return _verdict(count == len(needed), count > 0), why
 
 
-def some(count: int, of: int, what: str) -> Verdict:
-    """Reproduced if `count` is all `of` them, partly if it is some; `what` says what is counted."""
-    return _verdict(count == of, count > 0), f"{what}: {count} of {of}"
+def bounds_gain(table: pd.DataFrame) -> Verdict:
+    """Reproduced if the bound is below that of doing nothing in every row; partly in some."""
+    count = int((table.bound < table.nothing).sum())
+    return _counted(count, len(table), "bound below doing nothing, all proved")
+
+
+def classical_suffices(enough: pd.Series) -> Verdict:
+    """Reproduced if the classical sigma gives its delta at every epsilon; partly up to 1 only.
+
+    enough   by epsilon: whether it does
+    """
+    parts = (bool(enough[enough.index <= 1].all()), bool(enough[enough.index > 1].all()))
+    return _counted(sum(parts), 2, "large enough up to 1, and beyond")
+
+
+def never_exceeded(table: pd.DataFrame) -> Verdict:
+    """Reproduced if the largest real error is within its bound in every row; partly in some."""
+    count = int((table.largest <= table.bound).sum())
+    return _counted(count, len(table), "rows with no real error above the bound")
 
 
 # ---- notebook 04, and `approximates` in 09 -----------------------------------------------------
@@ -317,6 +333,18 @@ def follows(error: pd.DataFrame, nothing: pd.DataFrame) -> Verdict:
 # ---- notebook 11 -------------------------------------------------------------------------------
 
 
+def loses(lost: pd.Series) -> Verdict:
+    """Reproduced if the noise of epsilon = 1 costs more than a point of accuracy at every seed."""
+    text = "seeds at which the paper's MLP loses more than a point at 1"
+    return _counted(int((lost > POINT).sum()), len(lost), text)
+
+
+def none_refuted(within: pd.DataFrame) -> Verdict:
+    """Reproduced if no audit finds more than is claimed, of the claims within its reach."""
+    count = int((within.audited <= within.claimed).sum())
+    return _counted(count, len(within), "claims that an audit could have refuted and did not")
+
+
 def affords_its_noise(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
     """Reproduced if the noise costs at most a point of accuracy and every request is proved.
 
@@ -370,6 +398,10 @@ def measures(noise: pd.DataFrame) -> Verdict:
 
 def _halves(yes: bool) -> str:
     return "falls by half or more" if yes else "does not fall by half"
+
+
+def _counted(count: int, of: int, what: str) -> Verdict:
+    return _verdict(count == of, count > 0), f"{what}: {count} of {of}"
 
 
 def _verdict(met: bool, partly: bool) -> str:

@@ -1,4 +1,4 @@
-"""What `make bench` measured: rows, a figure and the README's table.
+"""What `make bench` measured: rows, a figure, and tables for figures/README.md.
 
     cd notebooks && python -m studies.benchmarks.rows TIMINGS.json
 

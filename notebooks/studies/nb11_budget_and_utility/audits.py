@@ -65,7 +65,7 @@ def shadow_row(runs: Shadows, model: str, sigma: float) -> dict:
 
 
 def guessed(asked: Objective, w: Tensor, coins: Tensor) -> audit.Audit:
-    """The audit of w by the canaries of `asked`: which half was it, the coins say, that it saw?"""
+    """How well the losses of w tell which canaries of `asked` it was trained on."""
     guesses = audit.guesses(confidences(asked, w)[:, 0])
     return audit.canary_audit(int((guesses == coins.numpy()).sum()), len(coins), delta=DELTA)
 
