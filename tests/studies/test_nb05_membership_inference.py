@@ -34,7 +34,7 @@ def test_every_attack_has_three_metrics_with_their_intervals(question):
         rows = study.strength_rows([runs, runs])
         assert [row["metric"] for row in rows] == list(study.CHANCE)
         assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
-        assert all(row["members"] == 2 * len(d.forget) for row in rows)
+        assert all(row["members"] == 2 * len(runs.members) for row in rows)
 
 
 def test_a_misspelt_question_is_refused():
