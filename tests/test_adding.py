@@ -94,7 +94,7 @@ def copy(tmp_path_factory):
     for name in ("README.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", ".gitignore"):
         shutil.copy(repository_root() / name, root / name)
     (root / "tests" / "studies").mkdir(parents=True)
-    for name in ("test_repo.py", "conftest.py"):
+    for name in ("test_repo.py", "test_profiles.py", "conftest.py"):
         shutil.copy(repository_root() / "tests" / name, root / "tests" / name)
     git(root, "init", "-q")
     commit(root, "before")
@@ -158,4 +158,14 @@ def test_it_is_run_drawn_and_published(copy):
     touched = {Path(line[3:]).parts[0] for line in git(copy, "status", "--porcelain").splitlines()}
     assert touched == {"README.md", "figures", "notebooks"}
     laws = "13_decay or documents or minutes or committed_figure"
-    run(copy, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_repo.py", "-k", laws)
+    run(
+        copy,
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_repo.py",
+        "tests/test_profiles.py",
+        "-k",
+        laws,
+    )

@@ -73,13 +73,13 @@ def test_all_notebooks_together_have_their_minutes_in_every_profile():
     assert 0 < minutes["smoke"] < minutes["quick"] <= 10 < minutes["laptop"] < minutes["paper"]
 
 
-def test_every_notebook_names_its_minutes_and_together_they_are_ten_at_most():
+def test_every_notebook_names_its_minutes_and_together_they_are_those_planned():
     planned = {
         path.stem: notebooks.planned_minutes(notebooks.read_notebook(path, "restore it"))
         for path in notebooks.all_in(notebooks.default_folder())
     }
-    assert len(planned) == 13 and all(planned.values()), planned
-    assert round(sum(planned.values()), 6) <= 10
+    assert all(planned.values()), planned
+    assert sum(planned.values()) <= profiles.load("quick").minutes
 
 
 def test_certificates_for_the_cnns_have_no_batch_statistics():

@@ -319,11 +319,6 @@ def test_it_opens_with_its_title_and_the_time_it_takes(path):
     assert notebooks.planned_minutes(read(path)) > 0
 
 
-def test_the_minutes_of_the_notebooks_are_within_those_of_the_profile():
-    planned = sum(notebooks.planned_minutes(read(path)) for path in NOTEBOOKS)
-    assert planned <= profiles.load("quick").minutes
-
-
 @EACH_NOTEBOOK
 def test_it_has_its_study_beside_it_and_imports_no_other(path):
     assert notebooks.study_files(path.parent, path.stem)
