@@ -205,6 +205,15 @@ def test_one_notebook_is_published_without_the_others(root):
     assert publish.main(["--notebook", "02_gone"]) == 1
 
 
+def test_the_documents_are_written_without_any_run_of_this_machine(root):
+    (root / ".cache/executed/laptop/00_start.ipynb").unlink()
+    notebook = (root / "notebooks" / "00_start.ipynb").read_bytes()
+    assert publish.main([]) == 1
+    assert publish.main(["--documents"]) == 0
+    assert len(table(root / "README.md", "notebooks")) == 2
+    assert (root / "notebooks" / "00_start.ipynb").read_bytes() == notebook
+
+
 def test_a_comment_in_the_code_may_be_mended_after_the_run(root):
     its = cells()
     its[2].source = "print(1)  # one"

@@ -31,8 +31,8 @@ def tables(folder: Path) -> dict[Path, dict[str, str]]:
 
     Raises DataError if the results of a notebook are missing or were made from uncommitted code.
     """
-    notebooks = [load(path.stem, PROFILE) for path in all_in(folder)]
     saved = {name: load(name, PROFILE) for name in all_studies(folder)}
+    notebooks = [saved[path.stem] for path in all_in(folder)]
     for results in saved.values():
         _refuse_unknown_source(results)
     shown = {

@@ -23,7 +23,6 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from ..cg import conjugate_gradient
 from ..errors import DivergenceError, NegativeCurvatureError, require
 from ..evaluation.baselines import fine_tune, negative_gradient, neggrad_plus
 from ..evaluation.fisher import fisher_forgetting
@@ -40,7 +39,7 @@ from .parallel import train_together
 from .profiles import Pair
 from .seeds import generator, seed_of
 from .settings import BATCH, CHAINS, LISSA_STEPS, SCORED, SIGMA, TUNING_SEED
-from .step import projected_step
+from .step import projected_step, solve_on
 from .store import load_or_make
 
 TENTH = 10
@@ -169,7 +168,7 @@ def _certified(solver: Callable, d: Experiment, lam: float) -> Tensor:
 
 def solve_by_cg(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
     """At most 16 steps of conjugate gradient, on the sample that both solvers see."""
-    return conjugate_gradient(allowed_sample(d), w, b, lam=lam, tol=1e-2, max_steps=CG_STEPS)
+    return solve_on(allowed_sample(d), tol=1e-2, max_steps=CG_STEPS)(F_r, w, b, lam=lam)
 
 
 def solve_by_lissa(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:

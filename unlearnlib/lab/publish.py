@@ -32,9 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     root = repository_root()
     try:
-        sources = named(root / "notebooks", arguments.notebook)
-        if arguments.documents:
-            sources = []
+        sources = [] if arguments.documents else named(root / "notebooks", arguments.notebook)
         texts = {path: nbformat.writes(published(path)) + "\n" for path in sources}
         texts |= written(root)
     except UnlearnError as error:

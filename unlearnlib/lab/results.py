@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,13 @@ from torch import Tensor
 
 from ..errors import DataError, InputError, require
 from ..text import number
-from .data import Images
 from .files import read_json, require_writable, root_from, write_whole
 from .profiles import Profile
 from .provenance import provenance
 from .store import commits_used
+
+if TYPE_CHECKING:  # importing data loads scikit-learn too, which takes a second
+    from .data import Images
 
 FIGURES = "UNLEARNLIB_FIGURES"
 VERDICTS = ("reproduced", "partly", "not reproduced")
