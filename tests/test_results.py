@@ -174,3 +174,13 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
     monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "file"))
     with pytest.raises(DataError, match="file cannot be written to; set UNLEARNLIB_FIGURES to"):
         Results("00_start_here", profiles.load("smoke"))
+
+
+@pytest.mark.parametrize(
+    ("name", "made_by"),
+    [("07_x", "make reproduce PROFILE=laptop NOTEBOOK=07_x"), ("benchmarks", "make bench")],
+)
+def test_missing_results_name_the_command_that_makes_them(tmp_path, monkeypatch, name, made_by):
+    monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path))
+    with pytest.raises(DataError, match=f"make it with `{made_by}`"):
+        load(name, "laptop")

@@ -11,14 +11,13 @@ from . import profiles
 from .notebooks import (
     all_in,
     all_studies,
-    command,
     figures,
     first_sentence,
     planned_minutes,
     read_notebook,
     study,
 )
-from .results import VERDICTS, Saved, load, worded
+from .results import VERDICTS, Saved, command, load, worded
 from .verdicts import HEADLINES
 
 PROFILE = "laptop"
@@ -140,7 +139,7 @@ def figures_of(folder: Path, results: Saved) -> str:
     ]
     is_notebook = (folder / f"{name}.ipynb").exists()
     notebook = f"[notebook](../notebooks/{name}.ipynb), " if is_notebook else ""
-    made_by = command(folder, name, PROFILE)
+    made_by = command(name, PROFILE)
     links = f"{notebook}[numbers]({PROFILE}/{name}/results.json), `{made_by}`"
     shows = first_sentence(module) if module else name
     return f"### {name}\n\n{shows} ({links}).\n\n{markdown(('figure', 'shows'), rows)}"

@@ -91,13 +91,6 @@ def all_studies(folder: Path) -> list[str]:
     return sorted(names) + sorted(others - {"__init__"} - {study_name(name) for name in names})
 
 
-def command(folder: Path, name: str, profile: str) -> str:
-    """What makes the results of a study: its notebook, or the benchmarks where it has none."""
-    if (folder / f"{name}.ipynb").exists():
-        return f"make reproduce PROFILE={profile} NOTEBOOK={name}"
-    return "make bench"
-
-
 def planned_minutes(notebook: NotebookNode) -> float | None:
     """The minutes at `quick` that the first cell names; None where it names none."""
     match = re.search(r"About \*\*([\d.]+) minutes?\*\* at `quick`", notebook.cells[0].source)

@@ -20,6 +20,7 @@ from . import documents
 from .files import cache_root, repository_root, write_whole
 from .heartbeat import say
 from .notebooks import code_cells, named, read_notebook, without_comments
+from .results import command
 
 PROFILE = documents.PROFILE
 
@@ -62,7 +63,7 @@ def published(source: Path) -> NotebookNode:
     to the code beside them.
     """
     executed = cache_root() / "executed" / PROFILE / source.name
-    remedy = f"run `make reproduce PROFILE={PROFILE} NOTEBOOK={source.stem}`"
+    remedy = f"run `{command(source.stem, PROFILE)}`"
     require(executed.exists(), f"{source.name} has no {PROFILE} run yet: {remedy}", DataError)
     run = read_notebook(executed, f"delete it and {remedy}")
     notebook = read_notebook(source, "check it out anew")

@@ -15,9 +15,9 @@ from ..errors import UnlearnError
 from ..progress import bar
 from . import profiles
 from .heartbeat import say
-from .notebooks import all_studies, command, default_folder, figures, named, study
+from .notebooks import all_studies, default_folder, figures, named, study
 from .plots import save
-from .results import load, results_path
+from .results import command, load, results_path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def draw(folder: Path, name: str, profile: str) -> int:
     """Draw the figures of one study, and return how many; none where it has no results yet."""
     if not results_path(name, profile).exists():
-        say(f"{name} has no results: {command(folder, name, profile)}")
+        say(f"{name} has no results: {command(name, profile)}")
         return 0
     results = load(name, profile)
     for function in figures(study(folder, name)):

@@ -44,6 +44,12 @@ def results_path(notebook: str, profile: str) -> Path:
     return figures_root() / profile / notebook / "results.json"
 
 
+def command(name: str, profile: str) -> str:
+    """The command that makes the results of a notebook, or of "benchmarks", which has none."""
+    is_notebook = name[0].isdigit()
+    return f"make reproduce PROFILE={profile} NOTEBOOK={name}" if is_notebook else "make bench"
+
+
 @dataclass
 class Saved:
     """A notebook's results as plain JSON values.
@@ -152,7 +158,7 @@ class Results(Saved):
 def load(notebook: str, profile: str) -> Saved:
     """Read what `Results.save` wrote. Raises DataError if it is missing or broken."""
     path = results_path(notebook, profile)
-    remedy = f"make it with `make reproduce PROFILE={profile} NOTEBOOK={notebook}`"
+    remedy = f"make it with `{command(notebook, profile)}`"
     require(path.exists(), f"{path} does not exist; {remedy}", DataError)
     content, wanted = read_json(path, remedy), {field.name for field in fields(Saved)}
     odd = ", ".join(sorted(content.keys() ^ wanted))
