@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import batchnorm, checks
+from . import batchnorm, checks, draws
+from .checkpoint import Checkpoint, State
 from .errors import DivergenceError, require, require_at_least, require_choice, require_counts
 from .objective import Objective
-from .progress import bar
+from .precision import widest
+from .progress import bar, note
+from .trainees import trainee
 
 # the factor of the rate, as a function of the share of the run that is done
 SCHEDULES = {"constant": lambda t: 1.0, "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2}
@@ -30,6 +33,7 @@ class Run:
                 (of w), `projected` (share of its steps that ended outside the ball) and, where
                 training stops on it, `gradient_norm`. For k models each is a list of k.
     converged   whether the gradient norm asked for was reached; None if none was asked for.
+    seconds     that the epochs took, without monitor and checkpoint; also before an interruption.
     """
 
     w: Tensor
@@ -44,7 +48,7 @@ def project(w: Tensor, C: float) -> Tensor:
 
     Non-expansive: an estimate never moves away from a retrained model that lies in the ball.
     """
-    norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True, dtype=torch.float64)
+    norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True, dtype=widest(w.device))
     inside = C * (1 - 4 * torch.finfo(w.dtype).eps)
     return torch.where(norm > C, w * (inside / norm).to(w.dtype), w)
 
@@ -64,6 +68,8 @@ def projected_sgd(
     rows: Tensor | None = None,
     monitor: Monitor | None = None,
     generator: torch.Generator | None = None,
+    autocast: torch.dtype | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Minimise F over the ball: w <- project(w - lr * rule(grad F_batch(w)), C), batch by batch.
 
@@ -79,10 +85,15 @@ def projected_sgd(
     monitor         called as monitor(w, buffers) after each epoch, say for the accuracy on a
                     validation set; what it returns joins that epoch's entry in the history.
     generator       decides the shuffles and nothing else.
+    autocast        torch.bfloat16: let convolutions and linear layers multiply in it, which is
+                    faster where the processor has it. w, the loss and the step stay as they are.
+    checkpoint      where to keep the training after each epoch, and to go on from: the result has
+                    the bits of a training that was not interrupted. See checkpoint.py.
 
-    BatchNorm layers train on batch statistics and hand their buffers on. Raises InputError for
-    arguments out of range, and for a batch of one sample where BatchNorm needs two;
-    DivergenceError once w stops being finite.
+    BatchNorm layers train on batch statistics and hand their buffers on. Processes that share F
+    share each batch, where its samples count alone. Raises InputError for arguments out of range,
+    and for a batch of one sample where BatchNorm needs two; DivergenceError once w stops being
+    finite.
     """
     _check(F, w0, C, lr, momentum, rows)
     require_counts(epochs=epochs, batch_size=batch_size)
@@ -91,86 +102,52 @@ def projected_sgd(
     only_one = optimizer == "sgd" or momentum == 0
     require(only_one, f"momentum is {momentum} with Adam, which has its own; set 0, or take 'sgd'.")
     require_choice("schedule", schedule, (*SCHEDULES,))
-    started = time.perf_counter()
+    require_choice("autocast", autocast, (None, torch.bfloat16))
     w = project(w0.detach().clone(), C)
-    trainee = _Stacked(F, w) if w.dim() == 2 else _Single(F, w)
+    model = trainee(F, w, autocast)
     rule = torch.optim.Adam([w], lr) if optimizer == "adam" else torch.optim.SGD([w], lr, momentum)
-    samples = torch.arange(F.n).expand(*w.shape[:-1], F.n) if rows is None else rows
+    every = torch.arange(F.n, device="cpu").expand(*w.shape[:-1], F.n)
+    samples = every if rows is None else rows
     _check_batches(F, w, samples.shape[-1], batch_size)
-    steps = epochs * math.ceil(samples.shape[-1] / batch_size)
-    rate = torch.optim.lr_scheduler.LambdaLR(rule, lambda t: SCHEDULES[schedule](t / steps))
+    batches = math.ceil(samples.shape[-1] / batch_size)
+    state = State(model, rule, generator)
+    if checkpoint:
+        state.resume(checkpoint)
 
-    history, converged = [], None if until_gradient is None else False
-    for epoch in bar(range(epochs), "training"):
+    history = state.history
+    left = bar(range(len(history), epochs), "training", done=len(history))
+    for epoch in left:
+        if _arrived(history, until_gradient):
+            break
+        started = time.perf_counter()
         losses, outside = [], []
-        for positions in _shuffled(samples, generator, batch_size):
-            losses.append(trainee.backward(*F.batch(positions)))
+        for step, positions in enumerate(_shuffled(samples, generator, batch_size)):
+            done = (epoch * batches + step) / (epochs * batches)
+            rule.param_groups[0]["lr"] = lr * SCHEDULES[schedule](done)
+            losses.append(model.backward(positions))
             rule.step()
-            rate.step()
             outside.append(_project_in_place(w, C))
-        history.append(_summary(epoch + 1, losses, outside, w))
+        history.append(_summary(epoch + 1, model.mean_loss(losses), outside, w))
         _refuse_divergence(w, epoch + 1, lr)
-        if monitor is not None:
-            history[-1] |= monitor(w.detach().clone(), trainee.buffers())
         if until_gradient is not None:
-            norms = trainee.gradient_norms(samples)
-            history[-1]["gradient_norm"] = norms.tolist()
-            converged = bool((norms <= until_gradient).all())
-            if converged:
-                break
-    seconds = time.perf_counter() - started
-    return Run(w.detach().clone(), trainee.buffers(), history, converged, seconds)
+            history[-1]["gradient_norm"] = model.gradient_norms(samples).tolist()
+        state.seconds += time.perf_counter() - started
+        if monitor is not None:
+            seen = monitor(w.detach().clone(), model.buffers())
+            history[-1] |= seen
+            note(left, seen)
+        if checkpoint:
+            state.save(checkpoint)
+    converged = None if until_gradient is None else _arrived(history, until_gradient)
+    return Run(w.detach().clone(), model.buffers(), history, converged, state.seconds)
 
 
-class _Single:
-    """One model whose parameters are windows on w and their gradients windows on w.grad."""
-
-    def __init__(self, F: Objective, w: Tensor):
-        self.F, self.w = F, w
-        w.grad = torch.zeros_like(w)
-        self.model = F.module(w)
-        for layer in batchnorm.layers(self.model):
-            layer.train()
-        parameters, slopes = dict(self.model.named_parameters()), F.pieces(w.grad)
-        for name, value in F.pieces(w).items():
-            parameters[name].data, parameters[name].grad = value, slopes[name]
-
-    def backward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Put the gradient of the batch, decay included, into w.grad; return the batch's loss."""
-        self.w.grad.zero_()
-        loss = self.F.loss(self.model(x), y)
-        loss.backward()
-        self.F.add_decay(self.w.grad, self.w)
-        return loss.detach()
-
-    def gradient_norms(self, samples: Tensor) -> Tensor:
-        return self.F.with_buffers(self.buffers()).gradient(self.w).norm()
-
-    def buffers(self) -> dict[str, Tensor]:
-        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-
-
-class _Stacked:
-    """k models advanced together, w (k, p), by vmap."""
-
-    def __init__(self, F: Objective, w: Tensor):
-        why = f"{len(w)} models share no BatchNorm: take norm='group', or train one at a time."
-        require(not batchnorm.layers(F.model), why)
-        self.F, self.w = F, w
-
-    def backward(self, x: Tensor, y: Tensor) -> Tensor:
-        leaf = self.w.detach().requires_grad_()
-        losses = self.F.batch_loss(leaf, x, y)
-        self.w.grad = torch.autograd.grad(losses.sum(), leaf)[0]
-        self.F.add_decay(self.w.grad, self.w)
-        return losses.detach()
-
-    def gradient_norms(self, samples: Tensor) -> Tensor:
-        pairs = zip(self.w, samples, strict=True)
-        return torch.stack([self.F.only(rows).gradient(w).norm() for w, rows in pairs])
-
-    def buffers(self) -> dict[str, Tensor]:
-        return {name: buffer.clone() for name, buffer in self.F.buffers.items()}
+def _arrived(history: list[dict], until_gradient: float | None) -> bool:
+    """Whether the last epoch ended with a gradient as small as was asked for, in all models."""
+    if until_gradient is None or not history:
+        return False
+    norms = torch.tensor(history[-1]["gradient_norm"], dtype=torch.float64, device="cpu")
+    return bool((norms <= until_gradient).all())
 
 
 def _shuffled(
@@ -178,26 +155,26 @@ def _shuffled(
 ) -> Iterator[Tensor]:
     """One epoch's batches: positions (b,), or (k, b) with an order of its own for each model."""
     if samples.dim() == 1:
-        order = torch.randperm(len(samples), generator=generator)
+        order = draws.order(len(samples), generator)
     else:
-        order = torch.rand(samples.shape, generator=generator, dtype=torch.float64).argsort(1)
-    yield from samples.gather(-1, order).split(batch_size, dim=-1)
+        order = draws.uniform(samples.shape, generator).argsort(1)
+    yield from samples.gather(-1, order.cpu()).split(batch_size, dim=-1)
 
 
 def _project_in_place(w: Tensor, C: float) -> Tensor:
     """Project w in place; return 1 for each row that was outside, 0 for the others."""
     if C == math.inf:
-        return torch.zeros(w.shape[:-1])
-    outside = torch.linalg.vector_norm(w, dim=-1, dtype=torch.float64) > C
-    if outside.any():
+        return torch.zeros(w.shape[:-1], device=w.device)
+    outside = torch.linalg.vector_norm(w, dim=-1, dtype=widest(w.device)) > C
+    if w.device.type != "cpu" or outside.any():  # elsewhere, asking would wait for the device
         w.copy_(project(w, C))
     return outside.to(torch.get_default_dtype())
 
 
-def _summary(epoch: int, losses: list[Tensor], outside: list[Tensor], w: Tensor) -> dict:
-    loss, projected = (torch.stack(each).mean(0).tolist() for each in (losses, outside))
-    norm = w.double().norm(dim=-1).tolist()
-    return {"epoch": epoch, "loss": loss, "norm": norm, "projected": projected}
+def _summary(epoch: int, loss: Tensor, outside: list[Tensor], w: Tensor) -> dict:
+    norm, projected = w.to(widest(w.device)).norm(dim=-1), torch.stack(outside).mean(0)
+    values = {"loss": loss, "norm": norm, "projected": projected}
+    return {"epoch": epoch} | {name: value.tolist() for name, value in values.items()}
 
 
 def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:

@@ -17,22 +17,25 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
-from .. import batchnorm
+from .. import batchnorm, draws
+from ..checkpoint import Checkpoint
 from ..errors import DataError
 from ..evaluation.metrics import accuracy
 from ..objective import Objective
 from ..projected_sgd import Run, projected_sgd
 from . import data, models
+from .device import device, multiplies_bfloat16
 from .processes import ranks, use_threads
 from .profiles import Pair
 from .seeds import generator, seed_of
-from .store import load_or_make
+from .store import load_or_train
 
 # Images of a convolutional network that a pass takes at a time: its activations then stay in the
 # processor's cache (a Hessian product of a quarter-width CNN is three times as fast as at 1,024).
 CONVOLUTION_PASS = 128
 
-TRAINING = 1  # the recipe of every trained model: raise it when their numbers change
+MONITORED = 1000  # test images whose accuracy is shown while a training runs
+TRAINING = 2  # the recipe of every trained model: raise it when their numbers change
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Experiment:
     def forget(self) -> Tensor:
         counts_on_all = self.replaced and self.pair.train == 0
         count = max(1, self.F.n // 60) if counts_on_all else self.pair.forget
-        order = torch.randperm(self.F.n, generator=generator("forget", self.seed))
+        order = draws.order(self.F.n, generator("forget", self.seed))
         return order[:count].sort().values
 
     @cached_property
@@ -106,22 +109,26 @@ class Experiment:
 
     @cached_property
     def trained(self) -> Run:
-        return self._stored("trained", lambda: self.train(self.F, self.F.initial()))
+        return self._stored("trained", lambda kept: self.train(self.F, self.F.initial(), kept))
 
     @cached_property
     def retrained(self) -> Run:
-        return self._stored("retrained", lambda: self.train(self.F_r, self.F.initial()))
+        return self._stored("retrained", lambda kept: self.train(self.F_r, self.F.initial(), kept))
 
     @cached_property
     def elsewhere(self) -> Run:
         other = self._other
-        return self._stored(
-            "elsewhere", lambda: other.train(other.F.without(self.forget), other.F.initial())
-        )
+
+        def train(kept: Checkpoint) -> Run:
+            return other.train(other.F.without(self.forget), other.F.initial(), kept)
+
+        return self._stored("elsewhere", train)
 
     @cached_property
     def warm(self) -> Run:
-        return self._stored("warm", lambda: self.train(self.F_r, self.w, schedule="cosine"))
+        return self._stored(
+            "warm", lambda kept: self.train(self.F_r, self.w, kept, schedule="cosine")
+        )
 
     @property
     def w(self) -> Tensor:
@@ -140,6 +147,7 @@ class Experiment:
     def _objective(self, x: Tensor, y: Tensor) -> Objective:
         """The objective of a fresh model of this seed; sets the threads that suit it."""
         use_threads(self.pair.model)
+        where, convolutional = device(), self.pair.model != "mlp"
         net = models.build(
             self.pair.model,
             in_shape=self.images.shape,
@@ -148,8 +156,11 @@ class Experiment:
             norm=self.pair.norm,
             activation=self.pair.activation,
             seed=seed_of("init", self.seed),
-        )
-        passes = {} if self.pair.model == "mlp" else {"pass_size": CONVOLUTION_PASS}
+        ).to(where)
+        if convolutional:  # pixel by pixel, as convolutions read them fastest
+            x = x.to(memory_format=torch.channels_last)
+        x, y = x.to(where), y.to(where)
+        passes = {"pass_size": CONVOLUTION_PASS} if convolutional else {}
         return Objective(net, x, y, weight_decay=self.pair.weight_decay, reduce=ranks(), **passes)
 
     @cached_property
@@ -163,6 +174,7 @@ class Experiment:
             "seed": self.seed,
             "data": self.images.digest,
             "training": TRAINING,
+            "precision": self.precision,
         }
 
     def key(self, name: str) -> dict:
@@ -178,23 +190,37 @@ class Experiment:
     def _other(self) -> Experiment:
         return replace(self, seed=self.seed + 1000)
 
-    def _stored(self, name: str, train: Callable[[], Run]) -> Run:
-        kept = load_or_make(name, self.key(name), lambda: _packed(train()))
+    def _stored(self, name: str, train: Callable[[Checkpoint], Run]) -> Run:
+        kept = load_or_train(name, self.key(name), lambda unfinished: _packed(train(unfinished)))
         return _unpacked(kept.tensors, kept.info)
 
-    def train(self, F: Objective, start: Tensor, **changed) -> Run:
+    def train(
+        self, F: Objective, start: Tensor, checkpoint: Checkpoint | None = None, **changed
+    ) -> Run:
         """Train on F from `start` with the pair's settings, or `changed` ones; not stored."""
         chosen = ("C", "epochs", "lr", "momentum", "optimizer", "schedule", "batch_size")
         return projected_sgd(
             F,
             start,
             **({name: getattr(self.pair, name) for name in chosen} | changed),
-            monitor=self._validation_accuracy if self.tuning else None,
+            autocast=torch.bfloat16 if self.precision == "bfloat16" else None,
+            monitor=self._accuracy_so_far if start.dim() == 1 else None,
+            checkpoint=checkpoint,
             generator=generator("batches", self.seed),
         )
 
-    def _validation_accuracy(self, w: Tensor, buffers: dict[str, Tensor]) -> dict[str, float]:
-        return {"validation": accuracy(self.F_test.with_buffers(buffers), w)}
+    @property
+    def precision(self) -> str:
+        """What training multiplies in: the pair's precision where the device has it."""
+        wanted = getattr(self.pair, "precision", "float32")
+        return wanted if multiplies_bfloat16(device()) else "float32"
+
+    def _accuracy_so_far(self, w: Tensor, buffers: dict[str, Tensor]) -> dict[str, float]:
+        """Accuracy to show beside the progress; nothing is chosen by it unless this is tuning."""
+        F = self.F_test.with_buffers(buffers)
+        if self.tuning:
+            return {"validation": accuracy(F, w)}
+        return {"test": accuracy(F.only(range(min(F.n, MONITORED))), w)}
 
 
 @cache

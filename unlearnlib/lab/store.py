@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, InputError, require
+from .device import device
 from .files import CACHE, CorruptFile, cache_root, load_tensors, require_writable, save_tensors
-from .processes import ranks
+from .processes import first, ranks
 from .provenance import commit
 
 
@@ -24,8 +25,8 @@ from .provenance import commit
 class Stored:
     """A stored result, the same whether `load_or_make` just made it or read it.
 
-    `tensors` are on the CPU; `info` is a JSON dict; `fresh` says that it was made by this call, and
-    `commit` from which source it was once made.
+    `tensors` are on `device()`; `info` is a JSON dict; `fresh` says that it was made by this call,
+    and `commit` from which source it was once made.
     """
 
     tensors: dict[str, Tensor]
@@ -56,14 +57,67 @@ def load_or_make(
     """
     path, identity = _place(kind, key, recipe)
     kept, processes = _kept(path), ranks()
-    if processes.agree(torch.tensor(kept is not None)):
+    if processes.agree(_truth(kept is not None)):
         return kept or _read(path, fresh=False)
     require_writable(path.parent, CACHE)
     tensors, info = make()
     header = {"identity": identity, "info": _canonical(info, f"{kind} info"), "commit": commit()}
     save_tensors(path, tensors, header)
-    processes.agree(torch.tensor(True))  # nobody reads before the first process has written
+    processes.agree(_truth(True))  # nobody reads before the first process has written
     return _read(path, fresh=True)
+
+
+def load_or_train(
+    kind: str,
+    key: dict[str, Any],
+    train: Callable[[Unfinished], tuple[dict[str, Tensor], dict[str, Any]]],
+    recipe: int = 1,
+) -> Stored:
+    """The same for a training, which is kept on its way: killed, it goes on where it was.
+
+    `train(unfinished)` hands `unfinished` to `projected_sgd(checkpoint=...)`.
+    """
+    unfinished = Unfinished(kind, key, recipe)
+    kept = load_or_make(kind, key, lambda: train(unfinished), recipe)
+    unfinished.remove()
+    return kept
+
+
+class Unfinished:
+    """A training on its way to the result of this kind and key: `unlearnlib.checkpoint` says how.
+
+    It lies beside the place of the result.
+    """
+
+    def __init__(self, kind: str, key: dict[str, Any], recipe: int = 1):
+        finished, self.identity = _place(kind, key, recipe)
+        self.path = finished.with_suffix(".unfinished")
+
+    def save(self, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+        header = {"identity": self.identity, "info": _canonical(info, "a checkpoint's info")}
+        save_tensors(self.path, tensors, header)
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return what was saved last; None if there is nothing, or, with a warning, a broken file.
+
+        Under torchrun the first process decides, and all read the same file.
+        """
+        kept = self._kept() if self.path.exists() else None
+        if not ranks().agree(_truth(kept is not None)):
+            return None
+        return kept or self._kept()
+
+    def remove(self) -> None:
+        if first():
+            self.path.unlink(missing_ok=True)
+
+    def _kept(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        try:
+            tensors, metadata = load_tensors(self.path)
+            return tensors, json.loads(metadata["info"])
+        except CorruptFile as error:
+            warnings.warn(f"{error} Training starts anew now.", stacklevel=4)
+            return None
 
 
 def is_stored(kind: str, key: dict[str, Any], recipe: int = 1) -> bool:
@@ -106,7 +160,12 @@ def _read(path: Path, fresh: bool) -> Stored:
     )
     tensors, metadata = load_tensors(path)
     _USED.add(metadata["commit"])
+    tensors = {name: tensor.to(device()) for name, tensor in tensors.items()}
     return Stored(tensors, json.loads(metadata["info"]), path, fresh, metadata["commit"])
+
+
+def _truth(value: bool) -> Tensor:
+    return torch.tensor(value, device="cpu")
 
 
 def _canonical(value: Any, where: str) -> str:

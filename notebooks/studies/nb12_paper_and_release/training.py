@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from unlearnlib import draws
 from unlearnlib.evaluation import attacks
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.seeds import generator
 from unlearnlib.lab.step import hessian_sample, projected_step, solve_on
-from unlearnlib.lab.store import load_or_make
+from unlearnlib.lab.store import Unfinished, load_or_train
 from unlearnlib.objective import Objective
 from unlearnlib.projected_sgd import projected_sgd
 
@@ -29,7 +30,7 @@ SETTINGS = ("C", "epochs", "lr", "momentum", "optimizer", "schedule", "batch_siz
 
 def split(d: Experiment) -> tuple[Tensor, Tensor]:
     """Indices that are trained on, and those held out; drawn without regard to d.forget."""
-    order = torch.randperm(d.F.n, generator=generator("released split", d.seed))
+    order = draws.order(d.F.n, generator("released split", d.seed))
     held = d.F.n // HELD_OUT
     return order[held:].sort().values, order[:held].sort().values
 
@@ -54,30 +55,44 @@ class HeldOut:
 def trained_on_a_part(d: Experiment, *, without_forgotten: bool) -> HeldOut:
     """Train on the four fifths, or on what d.forget leaves of both parts: the retrained model."""
 
-    def make() -> tuple[dict[str, Tensor], dict]:
+    def train(unfinished: Unfinished) -> tuple[dict[str, Tensor], dict]:
         parts = split(d)
         if without_forgotten:
             parts = tuple(part[~torch.isin(part, d.forget)] for part in parts)
-        watch = _LeastLoss(d.F.only(parts[1]))
+        watch = _LeastLoss(d.F.only(parts[1]), unfinished)
         run = projected_sgd(
             d.F.only(parts[0]),
             d.F.initial(),
             monitor=watch,
+            checkpoint=watch,
             generator=generator("batches", d.seed),
             **{name: getattr(d.pair, name) for name in SETTINGS},
         )
         return {"last": run.w, "best": watch.w}, {"losses": watch.losses}
 
     key = {**d.identity, "without": d.forget.tolist() if without_forgotten else []}
-    stored = load_or_make("held out", key, make)
+    stored = load_or_train("held out", key, train)
     return HeldOut(stored.tensors["last"], stored.tensors["best"], stored.info["losses"])
 
 
 class _LeastLoss:
-    """A monitor that keeps the w of the epoch with the least validation loss."""
+    """A monitor that keeps the w of the epoch with the least validation loss.
 
-    def __init__(self, F: Objective):
-        self.F, self.losses = F, []
+    It is the training's checkpoint too, since after an interruption that w is needed again.
+    """
+
+    def __init__(self, F: Objective, unfinished: Unfinished):
+        self.F, self.unfinished, self.losses = F, unfinished, []
+
+    def save(self, tensors: dict[str, Tensor], info: dict) -> None:
+        self.unfinished.save(tensors | {"least": self.w}, info)
+
+    def load(self) -> tuple[dict[str, Tensor], dict] | None:
+        kept = self.unfinished.load()
+        if kept is not None:
+            self.w = kept[0].pop("least")
+            self.losses = [epoch["validation loss"] for epoch in kept[1]["history"]]
+        return kept
 
     def __call__(self, w: Tensor, buffers: dict[str, Tensor]) -> dict[str, float]:
         loss = -float(attacks.confidences(self.F, w).mean())
