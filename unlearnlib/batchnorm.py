@@ -46,7 +46,7 @@ def recomputed_buffers(F: Objective, w: Tensor) -> dict[str, Tensor]:
     """
     check_batch(F, w, F.n, "retain at least two samples")
     model = _in_training(F, w)
-    passes = torch.arange(F.n).tensor_split(max(1, F.n // max(2, F.pass_size)))
+    passes = torch.arange(F.n, device="cpu").tensor_split(max(1, F.n // max(2, F.pass_size)))
     with torch.no_grad():
         for positions in passes:
             model(F.batch(positions)[0])

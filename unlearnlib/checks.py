@@ -11,6 +11,7 @@ from torch.nn.parameter import UninitializedTensorMixin
 from torch.utils._pytree import tree_leaves
 
 from .errors import InputError, require
+from .precision import widest
 
 Indices = Sequence[int] | Set[int] | Iterator[int] | np.ndarray | Tensor
 STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
@@ -48,7 +49,7 @@ def tensor(data: object, name: str) -> Tensor:
 
 def finite(z: Tensor, name: str) -> None:
     """Refuse samples that hold NaN or infinity."""
-    bad = ~z.reshape(len(z), -1).sum(1, dtype=torch.float64).isfinite()
+    bad = ~z.reshape(len(z), -1).sum(1, dtype=widest(z.device)).isfinite()
     where = f"{int(bad.sum())} of {len(z)} samples, the first at index {int(bad.int().argmax())}"
     require(not bad.any(), f"{name} holds NaN or infinity in {where}; mend or remove them.")
 
@@ -130,7 +131,7 @@ def of_each_label(y: Tensor) -> Tensor:
     """
     first = {label: k for k, label in reversed([*enumerate(y.tolist())])} if y.dim() == 1 else {}
     others = sorted(set(first.values()) - {0}) or [len(y) - 1]
-    return torch.tensor([0, *others][:64])
+    return torch.tensor([0, *others][:64], device="cpu")
 
 
 def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ def model_by_sample(outputs: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def loss_by_sample(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor) -> None:
     """Refuse a loss that is not the mean over the batch of the losses of single samples."""
-    outputs = outputs[torch.arange(len(y)) % len(outputs)]
+    outputs = outputs[torch.arange(len(y), device=y.device) % len(outputs)]
     try:
         together, apart = loss(outputs, y), [*map(loss, outputs.split(1), y.split(1))]
     except (RuntimeError, IndexError, TypeError, AttributeError) as problem:

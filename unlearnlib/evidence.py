@@ -12,9 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-from . import bounds
+from . import bounds, draws
 from .certificate import Constant, Constants, Known, Sensitivity
 from .objective import Objective
+from .precision import widest
 
 GRADIENT = "||grad F(w)||, all samples"
 RETAINED_GRADIENT = "||grad F_r(w)||, retained samples"
@@ -45,10 +46,10 @@ def of_the_solution(
     image, size = F_r.hvp(w, x) + lam * x, float(b.norm())
     left = float((image - b).norm())
     # summed in another order than the solver did, which shows where rounding decides
-    order = torch.randperm(F_r.n, generator=torch.Generator().manual_seed(0))
+    order = draws.order(F_r.n, draws.fixed(0))
     measured = {
         RESIDUAL: left / size if size else math.inf if left else 0.0,
-        REACH: float(torch.linalg.vector_norm(w - x, dtype=torch.float64)),
+        REACH: float(torch.linalg.vector_norm(w - x, dtype=widest(w.device))),
         LEFT: float(F_r.only(order).gradient(estimate).norm()),
     }
     return measured | ({CURVATURE: float(image @ x / (x @ x))} if x.any() else {})

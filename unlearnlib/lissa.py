@@ -20,6 +20,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from . import draws
 from .errors import DivergenceError, require, require_counts
 from .objective import Objective
 from .progress import bar
@@ -72,7 +73,7 @@ def lissa(
     started = time.perf_counter()
     if scale == "auto":
         scale = measured_scale(F, w, lam, batch_size, generator)
-        scale = float(F.reduce.agree(torch.tensor(scale, dtype=torch.float64)))
+        scale = float(F.reduce.agree(torch.tensor(scale, dtype=torch.float64, device="cpu")))
     unit, size = normalised(b)
     system = _System(F, w, unit, lam, batch_size, chains, generator)
     ranks = system.reduce.size
@@ -155,10 +156,10 @@ class _System:
 
         The mean over all is shares @ means.
         """
-        parts = torch.arange(self.chains).tensor_split(min(2, self.chains))
-        numbers = torch.tensor(self.local_chains)
+        parts = torch.arange(self.chains, device="cpu").tensor_split(min(2, self.chains))
+        numbers = torch.tensor(self.local_chains, device="cpu")
         sums = torch.stack([x[torch.isin(numbers, part)].sum(0) for part in parts])
-        counts = torch.tensor([len(part) for part in parts]).to(x)
+        counts = x.new_tensor([len(part) for part in parts])
         return self.reduce(sums) / counts[:, None], counts / self.chains
 
     def refuse_divergence(self, x: Tensor, step: int, scale: float) -> None:
@@ -166,7 +167,7 @@ class _System:
         gone = ~(x.norm(dim=1) <= 10 * (step + 1))
         if not self.reduce(gone.sum()):
             return
-        same_each_time = torch.Generator().manual_seed(0)
+        same_each_time = draws.fixed(0)
         enough = measured_scale(self.F, self.w, self.lam, self.batch_size, same_each_time)
         cause = f"Minibatches of {self.batch_size} curve too much for it"
         remedy = f"use scale = {enough:.3g}."
@@ -192,7 +193,7 @@ class _Gauge:
         self.noise, self.floor = 0.0, 0.0
         self.parts, self.samples = [F], f"all {F.n:,} samples"
         if self.checks < min(checks, PATIENCE) and F.n > SUBSET:
-            rows = torch.randperm(F.n, generator=system.generator)[:SUBSET]
+            rows = draws.order(F.n, system.generator)[:SUBSET]
             self.parts = [F.only(part) for part in rows.chunk(GROUPS)]
             self.samples = f"{SUBSET:,} of {F.n:,} samples"
             self.unseen = math.sqrt(1 - SUBSET / F.n)

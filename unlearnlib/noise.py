@@ -161,8 +161,8 @@ def published(
     if seed is not None:
         return with_noise(estimate, sigma, seed), REPRODUCIBLE
     if len(estimate) > EXACT_UP_TO:
-        noisy = with_noise(estimate.double(), sigma) / (GRID * sigma)
-        return (noisy.round() * (GRID * sigma)).to(estimate.dtype), ON_A_GRID
+        noisy = with_noise(estimate.cpu().double(), sigma) / (GRID * sigma)
+        return (noisy.round() * (GRID * sigma)).to(estimate), ON_A_GRID
     h = ROUNDING * min(sigma, sensitivity / math.sqrt(len(estimate)))
     return _exactly(estimate, sigma, math.floor(math.log2(h))), EXACT
 
@@ -170,8 +170,8 @@ def published(
 def with_noise(estimate: Tensor, sigma: float, seed: int | None = None) -> Tensor:
     """estimate + N(0, sigma^2 I) in the estimate's dtype, summed in float64: for experiments."""
     # rounding after the sum is post-processing; rounding the noise itself would not be
-    wide = estimate.double()
-    return (wide + sample_noise(wide, sigma, seed)).to(estimate.dtype)
+    wide = estimate.cpu().double()
+    return (wide + sample_noise(wide, sigma, seed)).to(estimate)
 
 
 def _exactly(estimate: Tensor, sigma: float, k: int) -> Tensor:
@@ -181,7 +181,8 @@ def _exactly(estimate: Tensor, sigma: float, k: int) -> Tensor:
     dp.enable_features("contrib")
     vectors = dp.vector_domain(dp.atom_domain(T=float, nan=False), len(estimate))
     mechanism = dp.m.make_gaussian(vectors, dp.l2_distance(T=float), scale=sigma, k=k)
-    return torch.tensor(mechanism(estimate.double().tolist()), dtype=torch.float64).to(estimate)
+    noisy = mechanism(estimate.cpu().double().tolist())
+    return torch.tensor(noisy, dtype=torch.float64, device="cpu").to(estimate)
 
 
 def with_rounding(sensitivity: float) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
-from . import checks, layers, linearised
+from . import checks, draws, layers, linearised, precision
 from .checks import Indices
 from .errors import InputError, require, require_counts
 from .linearised import KEPT_BYTES, Linearised
@@ -131,7 +131,7 @@ class Objective:
         rows = self.indices(rows)
         remedy = "retain at least one, or train a new model instead."
         require(len(rows) < self.n, f"All {self.n} samples would be forgotten; {remedy}")
-        keep = torch.ones(self.n, dtype=torch.bool)
+        keep = torch.ones(self.n, dtype=torch.bool, device="cpu")
         keep[rows] = False
         return self._on(keep.nonzero().squeeze(1))
 
@@ -152,6 +152,7 @@ class Objective:
 
     def to(self, dtype: torch.dtype) -> Objective:
         """The same objective in another precision; float64 for spectra and certificates."""
+        precision.check(dtype, self.device)
         other = self._with_model(copy.deepcopy(self.model).to(dtype))
         center = None if self.center is None else self.center.to(dtype)
         return other._like(dtype=dtype, center=center)
@@ -160,7 +161,8 @@ class Objective:
 
     def value(self, w: Tensor) -> float:
         """F(w)."""
-        w, total = self.check(w), torch.zeros((), dtype=torch.float64, device=self.device)
+        wide = precision.widest(self.device)
+        w, total = self.check(w), torch.zeros((), dtype=wide, device=self.device)
         with torch.no_grad():
             for samples in self.own_passes():
                 x, y = self.batch(samples)
@@ -268,7 +270,7 @@ class Objective:
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
         """Positions of samples drawn uniformly with replacement, any shape."""
-        return torch.randint(self.n, shape, generator=generator)
+        return draws.integers(self.n, shape, generator)
 
     # ---- checks ----------------------------------------------------------------------------
 
@@ -284,7 +286,8 @@ class Objective:
         checks.finite(self.y, "y")
         x, y = self.batch(checks.of_each_label(self.y))
         # not at the start, where weights of 0 would make all samples look alike
-        w = self.initial() + torch.linspace(-0.1, 0.1, self.p).to(self.initial())
+        start = self.initial()
+        w = start + torch.linspace(-0.1, 0.1, self.p, device="cpu").to(start)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             outputs = checks.model_by_sample(lambda x: self.outputs(w, x), x[:2])
             if self.loss is cross_entropy:

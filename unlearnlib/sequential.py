@@ -60,7 +60,7 @@ class SequentialUnlearner:
 
     def _start(self, F: Objective, w: Tensor, seed: int | None, **terms) -> None:
         self.F, self.w, self.seed, self.terms = F, w, seed, terms
-        self.kept = torch.arange(F.n)
+        self.kept = torch.arange(F.n, device="cpu")
         self.releases: list[Release] = []
 
     def forget(self, indices: Indices) -> Release:

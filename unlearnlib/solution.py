@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .errors import DivergenceError, require
 from .objective import Objective
+from .precision import widest
 
 CONVERGED = "converged"
 NOISE_FLOOR = "stagnated at the noise floor"
@@ -70,8 +71,9 @@ class Solution:
 
 def normalised(b: Tensor) -> tuple[Tensor, float]:
     """b/||b|| and ||b||: the systems are solved at unit size, since float32 squares underflow."""
-    size = float(torch.linalg.vector_norm(b, dtype=torch.float64))
-    return (b.double() / size).to(b.dtype) if size else b, size
+    wide = widest(b.device)
+    size = float(torch.linalg.vector_norm(b, dtype=wide))
+    return (b.to(wide) / size).to(b.dtype) if size else b, size
 
 
 def check_system(F: Objective, w: Tensor, b: Tensor, lam: float, tol: float) -> None:

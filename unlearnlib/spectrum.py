@@ -14,6 +14,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from . import draws
 from .errors import require, require_counts
 from .objective import Objective
 
@@ -41,7 +42,7 @@ def extreme_eigenvalues(
     if F.p < DENSE_BELOW:
         values = torch.linalg.eigvalsh(F.hessian(w))
         return Extremes(float(values[0]), float(values[-1]))
-    start = torch.randn(F.p, generator=generator, dtype=torch.float64).to(w)
+    start = draws.normal(F.p, w, generator, torch.float64)
     start /= start.norm()
     H = F.hessian_at(w)
     image = H(start)
@@ -61,8 +62,8 @@ def lowest_direction(F: Objective, w: Tensor, *, products: int = 40) -> Tensor:
     The method of Rayleigh and Ritz, on the space that `products` Hessian products span from a fixed
     start; fewer if they span it all. v^T H v is above the smallest eigenvalue.
     """
-    H, fixed = F.hessian_at(w), torch.Generator().manual_seed(0)
-    v = torch.randn(F.p, generator=fixed, dtype=torch.float64).to(w)
+    H = F.hessian_at(w)
+    v = draws.normal(F.p, w, draws.fixed(0), torch.float64)
     basis, images = [], []
     for _ in range(min(products, F.p)):
         for q in basis * 2:  # twice, since rounding leaves something of them
@@ -88,7 +89,7 @@ def minibatch_curvature(
     """
     require_counts(batch_size=batch_size, batches=batches, iterations=iterations)
     x, y = F.batch(F.draw((batches, batch_size), generator))
-    v = torch.randn(batches, F.p, generator=generator).to(w)
+    v = draws.normal((batches, F.p), w, generator)
     norms = v.norm(dim=1, keepdim=True)
     for _ in range(iterations):
         v = v / norms.clamp_min(torch.finfo(w.dtype).tiny)
@@ -130,10 +131,10 @@ def hessian_lipschitz(
 
 def _lanczos(product: Product, start: Tensor, tol: float, which: str) -> float:
     def matvec(v: np.ndarray) -> np.ndarray:
-        return product(torch.from_numpy(v.reshape(-1).copy()).to(start)).cpu().numpy()
+        return product(torch.from_numpy(v.reshape(-1).copy()).to(start)).numpy(force=True)
 
     operator = LinearOperator((len(start),) * 2, matvec=matvec, dtype="float64")
-    v0 = start.cpu().numpy()
+    v0 = start.numpy(force=True)
     return float(eigsh(operator, 1, which=which, v0=v0, tol=tol, return_eigenvectors=False)[0])
 
 
@@ -141,7 +142,7 @@ def _spectral_norm(
     product: Product, w: Tensor, iterations: int, generator: torch.Generator | None
 ) -> float:
     require_counts(iterations=iterations)
-    v = torch.randn(w.shape, generator=generator).to(w)
+    v = draws.normal(w.shape, w, generator)
     norm = v.norm()
     for _ in range(iterations):
         if norm == 0:

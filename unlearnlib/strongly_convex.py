@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from . import batchnorm, bounds, evidence, spectrum
+from . import batchnorm, bounds, draws, evidence, spectrum
 from .certificate import VOID, Certificate, Constants, Known, calibrate
 from .certificate import strongly_convex_sensitivity as target_sensitivity
 from .checks import Indices
@@ -140,7 +140,7 @@ def _measurements(
     F: Objective, F_r: Objective, F_u: Objective, w: Tensor, refined: Refinement
 ) -> Known:
     # summed in another order than refining did, which shows where rounding decides
-    order = torch.randperm(F_r.n, generator=torch.Generator().manual_seed(0))
+    order = draws.order(F_r.n, draws.fixed(0))
     whole, left = F.gradient(w), F_r.only(order).gradient(refined.w)
     before = (F.n * whole - F_u.n * F_u.gradient(w)) / F_r.n
     v = spectrum.lowest_direction(F_r.only(order[:LOOKED_AT]), refined.w)

@@ -16,6 +16,7 @@ from .errors import require
 from .newton import Solver, retained_gradient
 from .noise import published
 from .objective import Objective
+from .precision import widest
 from .projected_sgd import project
 from .refinement import Refinement
 from .solution import Solution
@@ -104,7 +105,7 @@ def unlearn(
     batchnorm.check_batch(F_r, w, F_r.n, "retain at least two samples")
     target = target_sensitivity(F, C, lam, tol, constants)
     epsilon, sigma = certificate.calibrate(target, delta, epsilon, sigma)
-    F.reduce.require_same(w=w, forget=rows, C=torch.tensor(C), x=F.x, y=F.y)
+    F.reduce.require_same(w=w, forget=rows, C=torch.tensor(C, device="cpu"), x=F.x, y=F.y)
 
     started = time.perf_counter()
     b = retained_gradient(F, w, rows, whole)
@@ -147,7 +148,7 @@ def check_precision(F: Objective) -> None:
 
     A model that computes in float32 inside cannot tell weights that only float64 tells apart.
     """
-    w = F.initial() + torch.linspace(-0.1, 0.1, F.p).to(F.initial()) / 3
+    w = F.initial() + torch.linspace(-0.1, 0.1, F.p, device="cpu").to(F.initial()) / 3
     rough, x = w.float().to(w), F.batch(slice(0, 64))[0]
     coarse = F.dtype != torch.float64 or torch.equal(F.outputs(w, x), F.outputs(rough, x))
     require(not coarse, f"The model is {F.dtype} or less inside; use F.to(torch.float64) to prove.")
@@ -174,7 +175,7 @@ def check_model(F: Objective, w: Tensor, C: float) -> None:
     """Refuse a w that is not one finite vector inside the ball."""
     check_vector(F, w)
     checks.radius(C)
-    norm = float(torch.linalg.vector_norm(w, dtype=torch.float64))
+    norm = float(torch.linalg.vector_norm(w, dtype=widest(w.device)))
     remedy = "Train with projected_sgd(C=...); a C that is read off this w proves nothing."
     require(norm <= C, f"||w|| = {norm:.6g} exceeds C = {C:g}, so no bound applies. {remedy}")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from unlearnlib import draws
 from unlearnlib.errors import require_choice
 from unlearnlib.evaluation import attacks
 from unlearnlib.lab.experiments import Experiment
@@ -55,7 +55,7 @@ def strength_rows(runs: list[attacks.Scores]) -> list[dict]:
 def _samples(d: Experiment, question: str) -> dict[str, Objective]:
     """The forgotten samples ("members"), and those to tell them from ("unseen")."""
     pool = d.F_test if question == "unseen" else d.F_r
-    order = torch.randperm(pool.n, generator=generator(f"{question} pool", d.seed))
+    order = draws.order(pool.n, generator(f"{question} pool", d.seed))
     return {"members": d.F_u, "unseen": pool.only(order[: max(UNSEEN, d.F_u.n)])}
 
 

@@ -77,7 +77,7 @@ def dense_seconds(
     The solve, by Cholesky, takes the same seconds for any damping and any n; so the one used is
     large enough (Gershgorin) for the Hessian of few samples to be positive definite.
     """
-    F.only(range(sizes[0])).hvp(w, torch.ones(64, F.p).to(w))  # the first call pays for set-up
+    F.only(range(sizes[0])).hvp(w, w.new_ones(64, F.p))  # the first call pays for set-up
     forming = []
     for n in sizes:
         started = time.perf_counter()

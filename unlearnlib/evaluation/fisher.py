@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+from .. import draws
 from ..checks import Indices, radius
 from ..errors import require, require_counts
 from ..objective import Objective, cross_entropy
@@ -45,7 +46,7 @@ def fisher_forgetting(
         "Some weight has neither Fisher information nor decay, so its noise would be infinite; "
         "give the objective a weight_decay > 0.",
     )
-    noise = torch.randn(F.p, generator=generator).to(w)
+    noise = draws.normal(F.p, w, generator)
     return project(w + alpha * curvature**-0.25 * noise, C)
 
 
@@ -61,13 +62,13 @@ def fisher_diagonal(
     """
     require(F.loss is cross_entropy, "Fisher information needs a likelihood: use cross-entropy.")
     require_counts(samples=samples)
-    chosen = F.only(torch.randperm(F.n, generator=generator)[:samples])
+    chosen = F.only(draws.order(F.n, generator)[:samples])
 
     def loss(v: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return F.batch_loss(v, x[None], y[None])
 
     total = torch.zeros_like(w)
-    for positions in torch.arange(chosen.n).split(CHUNK):
+    for positions in torch.arange(chosen.n, device="cpu").split(CHUNK):
         x, _ = chosen.batch(positions)
         with torch.no_grad():
             odds = F.outputs(w, x).softmax(-1)

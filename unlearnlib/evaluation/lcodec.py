@@ -19,6 +19,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from .. import draws
 from ..cg import conjugate_gradient
 from ..checks import Indices, radius
 from ..errors import require, require_counts
@@ -77,7 +78,7 @@ def perturbed(
     """
     require_counts(count=count)
     x, y = F.batch(F.draw((count,), generator))
-    x = x + noise * torch.randn(x.shape, generator=generator).to(x)
+    x = x + noise * draws.normal(x.shape, x, generator)
     model, seen = F.module(w), {}
 
     def watch(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
@@ -90,7 +91,7 @@ def perturbed(
         outputs = model(x)
         losses = torch.stack([F.loss(o[None], t[None]) for o, t in zip(outputs, y, strict=True)])
     activations = torch.cat([seen[layer] for layer in layers], 1)
-    return activations.double().cpu().numpy(), losses.double().cpu().numpy()
+    return activations.cpu().double().numpy(), losses.cpu().double().numpy()
 
 
 def weights_into(F: Objective, units: list[int]) -> Tensor:
@@ -125,10 +126,11 @@ def foci(
         "No unit responds to the perturbation; use a larger noise, or a model that is not dead.",
     )
     z = (candidates - candidates.mean(0)) / np.where(spread > 0, spread, 1)
-    z = torch.from_numpy(z) + JITTER * torch.randn(z.shape, generator=generator)
+    z = torch.from_numpy(z)
+    z = z + JITTER * draws.normal(z.shape, z, generator, torch.get_default_dtype())
     left = [int(k) for k in np.flatnonzero(spread > 0)]
     selected: list[int] = []
-    within = torch.zeros(len(z), len(z), dtype=z.dtype)
+    within = z.new_zeros(len(z), len(z))
     while left and len(selected) < most:
         gain = _Codec(y, within if selected else None)
         gains = [gain(within + _squares(z[:, k])) for k in left]

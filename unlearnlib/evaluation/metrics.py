@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import require
 from ..objective import Objective
+from ..precision import widest
 
 
 def accuracy(F: Objective, w: Tensor) -> float:
@@ -38,4 +39,5 @@ def tug_of_war(scores: Mapping[str, float], retrained: Mapping[str, float]) -> f
 
 def distance(w: Tensor, other: Tensor) -> float:
     """||w - other||, in double precision."""
-    return float(torch.linalg.vector_norm(w.double() - other.double()))
+    wide = widest(w.device)
+    return float(torch.linalg.vector_norm(w.to(wide) - other.to(wide)))

@@ -40,6 +40,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .. import draws
 from ..errors import require
 from ..evaluation.peers.convex import (
     HESSIAN_LIPSCHITZ,
@@ -72,13 +73,13 @@ class ConvexNetwork(nn.Module):
             f"width is {width}; neurons come in pairs of opposite sign, so give an even number.",
         )
         require(strength > 0, f"strength is {strength}; it must be > 0.")
-        g = torch.Generator().manual_seed(seed)
-        half = scale * torch.randn(width // 2, inputs, generator=g)
-        signs = 2.0 * torch.randint(2, (classes, width // 2), generator=g) - 1
+        g = draws.fixed(seed)
+        half = scale * torch.randn(width // 2, inputs, generator=g, device="cpu")
+        signs = 2.0 * torch.randint(2, (classes, width // 2), generator=g, device="cpu") - 1
         self.gain = strength / math.sqrt(width)
         self.register_buffer("start", torch.cat([half, half]))
         self.register_buffer("signs", torch.cat([signs, -signs], 1))
-        self.moved = nn.Parameter(torch.zeros(width, inputs))
+        self.moved = nn.Parameter(torch.zeros(width, inputs, device="cpu"))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gain * torch.tanh(x @ (self.start + self.moved).T) @ self.signs.T

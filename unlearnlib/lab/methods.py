@@ -23,6 +23,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
+from .. import draws
 from ..errors import DivergenceError, NegativeCurvatureError, require
 from ..evaluation.baselines import fine_tune, negative_gradient, neggrad_plus
 from ..evaluation.fisher import fisher_forgetting
@@ -110,7 +111,7 @@ def training_sample(d: Experiment, gradients: int = 1) -> tuple[Objective, range
     gradients   what a retained image costs in each epoch
     """
     count = max(1, min(d.F_r.n, allowance(d) // (epochs_allowed(d) * gradients)))
-    retained = d.F_r.rows[torch.randperm(d.F_r.n, generator=generator("few", d.seed))[:count]]
+    retained = d.F_r.rows[draws.order(d.F_r.n, generator("few", d.seed))[:count]]
     return d.F_trained.only(torch.cat([d.forget, retained])), range(len(d.forget))
 
 
@@ -212,7 +213,7 @@ def allowed_sample(d: Experiment) -> Objective:
     """A fixed sample of retained images for the Hessian: the allowance pays 17 products on it."""
     size = min(d.F_r.n, max(BATCH, allowance(d) // (CG_STEPS + 1)))
     F_r = d.F_trained.without(d.forget)
-    return F_r.only(torch.randperm(F_r.n, generator=generator("look", d.seed))[:size])
+    return F_r.only(draws.order(F_r.n, generator("look", d.seed))[:size])
 
 
 def _rates(*factors: float) -> Callable[[Pair], tuple[float, ...]]:
@@ -278,7 +279,7 @@ def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
 
 def contender_scores(d: Experiment, w: Tensor) -> dict[str, float]:
     """Accuracy on the forgotten, on at most 1,000 of the retained, and on the test images."""
-    rows = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
+    rows = draws.order(d.F_r.n, generator("scored", d.seed))[:SCORED]
     sets = {"forgotten": d.F_u, "retained": d.F_r.only(rows), "test": d.F_test}
     publish = d.published(w)
     return {name: accuracy(publish(F), w) for name, F in sets.items()}

@@ -72,7 +72,8 @@ def build(
         return [unit * max(1, round(size * width / unit)) for size in sizes]
 
     act = ACTIVATIONS[activation]
-    with torch.random.fork_rng(devices=[]):
+    # made on the CPU, so that a seed gives the same weights on every device
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         if name == "mlp":
             return MLP(math.prod(in_shape), scaled(32, 32), classes, act)

@@ -74,7 +74,7 @@ class Ranks(Alone):
         """Refuse to go on, in every process, unless all hold the same bits in each of `held`."""
         for name, value in held.items():
             bits = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            digest = torch.tensor([*hashlib.sha256(bits).digest()])
+            digest = torch.tensor([*hashlib.sha256(bits).digest()], device="cpu")
             total, squares = self(torch.stack([digest, digest**2]).to(value.device))
             require(
                 bool((self.size * squares == total**2).all()),
@@ -118,7 +118,7 @@ def ranks() -> Alone:
     if not dist.is_initialized():
         _meet()
     joined = Ranks(dist.get_rank(), dist.get_world_size())
-    seed = torch.tensor(torch.initial_seed() % 2**63)
+    seed = torch.tensor(torch.initial_seed() % 2**63, device="cpu")
     torch.manual_seed(int(joined.agree(seed)))
     return joined
 
@@ -138,6 +138,11 @@ def processes_here() -> int:
     return _number("LOCAL_WORLD_SIZE", 1)
 
 
+def place() -> int:
+    """This process's number among those of its machine, from 0."""
+    return _number("LOCAL_RANK", 0)
+
+
 def use_threads(model: str) -> None:
     """Set the number of threads: one for the MLP, where a second only waits, else at most two.
 
@@ -155,7 +160,7 @@ def _meet() -> None:
     backend = "gloo"
     if torch.cuda.is_available() and dist.is_nccl_available():
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(_number("LOCAL_RANK", 0) % torch.cuda.device_count())
+        torch.cuda.set_device(place() % torch.cuda.device_count())
         # a lost process then raises where we wait for it, instead of ending us from outside
         os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     try:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from .. import draws, precision
 from ..bounds import strong_convexity_bound
 from ..certificate import Constants, chosen, proved
 from ..evaluation.peers import convex
@@ -31,6 +32,7 @@ from ..strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from ..unlearn import Release
 from .convex_network import ConvexNetwork, strong_convexity
 from .data import Images
+from .device import device
 from .processes import use_threads
 from .seeds import generator, seed_of
 from .settings import BLUR, DELTA
@@ -87,7 +89,7 @@ class Problem:
 
     def objective(self, x: Tensor, y: Tensor) -> Objective:
         """The same model on other images."""
-        return Objective(self.net, features(x), y, weight_decay=self.weight_decay)
+        return _objective(self.net, x, y, self.weight_decay)
 
     @property
     def known(self) -> dict[str, float | str]:
@@ -152,8 +154,8 @@ class Problem:
 def softmax(images: Images, weight_decay: float = DECAY) -> Problem:
     """Softmax regression: mu = decay; the other constants as in evaluation/peers/convex.py."""
     use_threads("mlp")
-    net = nn.Linear(_inputs(images), len(images.classes), bias=False).double()
-    F = Objective(net, features(images.x_train), images.y_train, weight_decay=weight_decay)
+    net = nn.Linear(_inputs(images), len(images.classes), bias=False, device="cpu").double()
+    F = _objective(net, images.x_train, images.y_train, weight_decay)
     convex.inputs(F)  # refused unless it is what the constants are proved for
     return Problem(
         "softmax regression",
@@ -183,7 +185,7 @@ def network(
     init = shape | {"seed": seed_of("init", seed)}
     net = ConvexNetwork(_inputs(images), len(images.classes), **init).double()
     decay = excess * net.curvature
-    F = Objective(net, features(images.x_train), images.y_train, weight_decay=decay)
+    F = _objective(net, images.x_train, images.y_train, decay)
     return Problem(
         "tanh network",
         images,
@@ -210,8 +212,16 @@ def neurons(planned: int) -> int:
 
 def curvature(F: Objective) -> Objective:
     """The objective whose Hessian the Newton steps use: some samples, in single precision."""
-    order = torch.randperm(F.n, generator=generator("curvature", 0))
+    order = draws.order(F.n, generator("curvature", 0))
     return F.only(order[:CURVATURE_SAMPLE]).to(torch.float32)
+
+
+def _objective(net: nn.Module, x: Tensor, y: Tensor, weight_decay: float) -> Objective:
+    """The objective on these images, on the lab's device, which must have float64."""
+    where = device()
+    precision.check(torch.float64, where)
+    x = features(x.to(where))
+    return Objective(net.to(where), x, y.to(where), weight_decay=weight_decay)
 
 
 def _inputs(images: Images) -> int:

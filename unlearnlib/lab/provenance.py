@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from .device import device
 from .files import repository_root
 from .profiles import Profile
 
@@ -39,7 +40,7 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name() if device().type == "cuda" else device().type,
     }
 
 

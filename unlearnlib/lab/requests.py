@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .. import draws
 from ..errors import require, require_counts
 from .experiments import Experiment
 from .seeds import generator
@@ -25,7 +26,7 @@ class Asked(Experiment):
 
     @cached_property
     def forget(self) -> Tensor:
-        return torch.tensor(sorted(self.wanted))
+        return torch.tensor(sorted(self.wanted), device="cpu")
 
 
 def asked(d: Experiment, forget: Tensor) -> Asked:
@@ -35,7 +36,7 @@ def asked(d: Experiment, forget: Tensor) -> Asked:
 
 def random_samples(d: Experiment, count: int) -> Tensor:
     """`count` images at random, in the order of d.forget's draw: a larger count adds to it."""
-    return torch.randperm(d.F.n, generator=generator("forget", d.seed))[: _checked(d, count)]
+    return draws.order(d.F.n, generator("forget", d.seed))[: _checked(d, count)]
 
 
 def whole_class(d: Experiment, label: int) -> Tensor:

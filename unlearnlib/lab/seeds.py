@@ -6,6 +6,7 @@ import hashlib
 
 import torch
 
+from .. import draws
 from ..objective import Objective
 
 
@@ -14,7 +15,7 @@ def generator(purpose: str, seed: int) -> torch.Generator:
 
     Purposes share nothing: a draw that is added for one of them changes no other.
     """
-    return torch.Generator().manual_seed(seed_of(purpose, seed))
+    return draws.fixed(seed_of(purpose, seed))
 
 
 def seed_of(purpose: str, seed: int) -> int:
@@ -25,5 +26,5 @@ def seed_of(purpose: str, seed: int) -> int:
 
 def sample(F: Objective, size: int, seed: int) -> Objective:
     """F on at most `size` of its samples, always the same ones at one seed."""
-    order = torch.randperm(F.n, generator=generator("curvature sample", seed))
+    order = draws.order(F.n, generator("curvature sample", seed))
     return F.only(order[:size])

@@ -47,7 +47,7 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
         nonlocal slope
         at = torch.from_numpy(v).to(w)
         slope = F.gradient(at)
-        return F.value(at), slope.double().numpy()
+        return F.value(at), slope.double().numpy(force=True)
 
     def stop_when_low(_: np.ndarray) -> None:
         if float(slope.norm()) <= gradient:  # slope is that of the point just accepted
@@ -56,7 +56,7 @@ def lower(F: Objective, w: Tensor, gradient: float) -> Tensor:
     limits = {"maxcor": MEMORY, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS}
     result = minimize(
         value_and_slope,
-        w.double().numpy(),
+        w.double().numpy(force=True),
         jac=True,
         method="L-BFGS-B",
         callback=stop_when_low,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from .. import draws
 from ..certificate import Constants, chosen, proved
 from ..objective import Objective
 
@@ -24,14 +25,14 @@ def convex(n: int = 60, weight_decay: float = 0.3, seed: int = 0) -> tuple[Objec
 
     Those six sit together and on the wrong side of the line, so that forgetting them can be seen.
     """
-    g = torch.Generator().manual_seed(seed)
-    angle = 2 * math.pi * torch.rand(n, generator=g, dtype=torch.float64)
-    radius = torch.rand(n, generator=g, dtype=torch.float64).sqrt()
+    g = draws.fixed(seed)
+    angle = 2 * math.pi * draws.uniform(n, g)
+    radius = draws.uniform(n, g).sqrt()
     x = radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
     y = torch.where(x[:, 0] + 0.3 * x[:, 1] > 0, 1.0, -1.0).to(torch.float64)
-    forget = (x @ torch.tensor([0.2, 1.0], dtype=torch.float64)).argsort()[-6:]
+    forget = (x @ x.new_tensor([0.2, 1.0])).argsort()[-6:]
     y[forget] = -1.0
-    net = nn.Linear(2, 1, bias=False).double()
+    net = nn.Linear(2, 1, bias=False, device="cpu").double()
     nn.init.zeros_(net.weight)  # torch's own start would be another in each run
     return Objective(net, x, y[:, None], loss=logistic, weight_decay=weight_decay), forget
 
@@ -61,7 +62,7 @@ def accuracy(F: Objective, w: Tensor) -> float:
 
 def points(F: Objective, forget: Tensor) -> list[dict]:
     """The points of `convex` as a table: x1, x2, y, and whether each is to be forgotten."""
-    gone = torch.zeros(F.n, dtype=torch.bool).index_fill(0, forget, True)
+    gone = forget.new_zeros(F.n, dtype=torch.bool).index_fill(0, forget, True)
     columns = F.x[:, 0], F.x[:, 1], F.y[:, 0], gone
     names = "x1", "x2", "y", "forgotten"
     return [
@@ -71,7 +72,7 @@ def points(F: Objective, forget: Tensor) -> list[dict]:
 
 def landscape(F: Objective, center: Tensor, reach: float, side: int = 41) -> dict:
     """F on a square grid of weights around `center`, as lists: w1, w2 and values[w2][w1]."""
-    steps = torch.linspace(-reach, reach, side, dtype=torch.float64)
+    steps = torch.linspace(-reach, reach, side, dtype=center.dtype, device=center.device)
     w1, w2 = center[0] + steps, center[1] + steps
     values = [[F.value(torch.stack([a, b])) for a in w1] for b in w2]
     return {"w1": w1.tolist(), "w2": w2.tolist(), "values": values}

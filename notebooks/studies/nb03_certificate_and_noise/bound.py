@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import torch
 from torch import Tensor
 
-from unlearnlib import bounds
+from unlearnlib import bounds, draws
 from unlearnlib.cg import conjugate_gradient
 from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.lab import proved
@@ -161,7 +160,7 @@ def one_step(
         problem = proved.network(images, seed, width=width, strength=strength, excess=excess)
         w = problem.trained(EXACT * problem.mu).w
         network = {"seed": seed, "strength": strength, "excess": excess}
-        order = torch.randperm(problem.F.n, generator=generator("one step", seed))
+        order = draws.order(problem.F.n, generator("one step", seed))
         for share in shares:
             forget = order[: max(1, round(share * problem.F.n))].tolist()
             rows.append(network | {"share": share} | _one_step_row(problem, w, forget))

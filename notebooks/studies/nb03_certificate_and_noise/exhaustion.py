@@ -54,7 +54,7 @@ def forget_sets(n: int, sizes: tuple[int, ...] = (1, 2)) -> dict[int, list[tuple
 
 def retrained(problem: Problem, sets: list[tuple[int, ...]]) -> Tensor:
     """The minimiser (B, p) without each of B forget sets, to a gradient of EXACT."""
-    masks = torch.ones(len(sets), problem.F.n, dtype=torch.float64)
+    masks = problem.F.initial().new_ones(len(sets), problem.F.n)
     for row, gone in zip(masks, sets, strict=True):
         row[list(gone)] = 0
     return torch.cat([_minimisers(problem, part) for part in masks.split(AT_ONCE)])
@@ -71,7 +71,7 @@ def compare(problem: Problem, sizes: tuple[int, ...] = (1, 2)) -> list[dict]:
     descent-to-delete  DESCENT iterations of gradient descent
     """
     rows = []
-    start = refine(problem.F, torch.zeros(problem.F.p, dtype=torch.float64), gradient=EXACT).w
+    start = refine(problem.F, torch.zeros_like(problem.F.initial()), gradient=EXACT).w
     for size, sets in forget_sets(problem.F.n, sizes).items():
         exact = retrained(problem, sets)
         for name, (estimate, bound) in _methods(problem, start, size).items():
@@ -129,7 +129,8 @@ def _methods(
 
 def _densely(F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> SimpleNamespace:
     """Solve the damped system with the dense Hessian: exact, and small enough here."""
-    return SimpleNamespace(x=torch.linalg.solve(F_r.hessian(w) + lam * torch.eye(F_r.p), b))
+    A = F_r.hessian(w) + lam * torch.eye(F_r.p, device=w.device)
+    return SimpleNamespace(x=torch.linalg.solve(A, b))
 
 
 def _minimisers(problem: Problem, masks: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ def _minimisers(problem: Problem, masks: Tensor) -> Tensor:
 
     By Newton's method on all of them at once; a step is halved until its gradient is smaller.
     """
-    x, y = proved.features(problem.images.x_train), problem.images.y_train
+    x, y = problem.F.x, problem.F.y
     names = [name for name, _ in problem.net.named_parameters()]
     shapes = [q.shape for q in problem.net.parameters()]
     buffers = dict(problem.net.named_buffers())
@@ -149,14 +150,14 @@ def _minimisers(problem: Problem, masks: Tensor) -> Tensor:
         return (mask * losses).sum() / mask.sum() + problem.weight_decay / 2 * w @ w
 
     slope, curvature = vmap(grad(value)), vmap(hessian(value))
-    w = torch.zeros(len(masks), problem.F.p, dtype=torch.float64)
+    w = masks.new_zeros(len(masks), problem.F.p)
     g = slope(w, masks)
     for _ in range(NEWTON_STEPS):
         if bool((g.norm(dim=1) <= EXACT).all()):
             return w
         step = torch.linalg.solve(curvature(w, masks), g)
-        t = torch.ones(len(w), 1, dtype=torch.float64)
-        worse = torch.ones(len(w), dtype=torch.bool)
+        t = w.new_ones(len(w), 1)
+        worse = w.new_ones(len(w), dtype=torch.bool)
         while worse.any() and float(t.min()) > 1e-6:
             after = slope(w - t * step, masks)
             worse = after.norm(dim=1) > g.norm(dim=1).clamp_min(EXACT)

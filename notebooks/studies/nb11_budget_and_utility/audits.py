@@ -18,6 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from unlearnlib import draws
 from unlearnlib.bounds import trivial_bound
 from unlearnlib.certificate import PROVED, THE_BALL
 from unlearnlib.evaluation import audit
@@ -67,7 +68,8 @@ def shadow_row(runs: Shadows, model: str, sigma: float) -> dict:
 def guessed(asked: Objective, w: Tensor, coins: Tensor) -> audit.Audit:
     """How well the losses of w tell which canaries of `asked` it was trained on."""
     guesses = audit.guesses(confidences(asked, w)[:, 0])
-    return audit.canary_audit(int((guesses == coins.numpy()).sum()), len(coins), delta=DELTA)
+    right = int((guesses == coins.numpy(force=True)).sum())
+    return audit.canary_audit(right, len(coins), delta=DELTA)
 
 
 def _sureness(runs: Shadows, ws: Tensor, sigma: float, world: str) -> list[float]:
@@ -121,8 +123,8 @@ def with_canaries(images: Images, canaries: int, seed: int) -> tuple[Images, Ten
     """
     g = generator("proved canaries", seed)
     y = images.y_train.clone()
-    y[len(y) - canaries :] = torch.randint(len(images.classes), (canaries,), generator=g)
-    return replace(images, y_train=y), torch.rand(canaries, generator=g) < 0.5
+    y[len(y) - canaries :] = draws.integers(len(images.classes), (canaries,), g)
+    return replace(images, y_train=y), draws.coins(canaries, g)
 
 
 def proved_row(problem: Problem, coins: Tensor, epsilon: float, seed: int) -> dict:
@@ -131,7 +133,7 @@ def proved_row(problem: Problem, coins: Tensor, epsilon: float, seed: int) -> di
     coins    of `with_canaries`, whose images the problem is about
     before   what the same attacker shows of the trained model, before anything is forgotten
     """
-    canaries = torch.arange(problem.F.n - len(coins), problem.F.n)
+    canaries = torch.arange(problem.F.n - len(coins), problem.F.n, device="cpu")
     G, never = problem.gradient_for(epsilon), canaries[~coins].tolist()
     w = problem.trained(G, without=never).w
     retrained = problem.trained(G, without=canaries.tolist()).w

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from unlearnlib import draws
 from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.evaluation.peers import Guo, Neel, Sekhari
 from unlearnlib.evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
@@ -38,7 +38,7 @@ Requests = Sequence[Tensor]
 
 def random_requests(n: int, requests: int, each: int, seed: int) -> Requests:
     """The images of each request: `each` out of n, drawn at random, none of them twice."""
-    order = torch.randperm(n, generator=generator("forerunners", seed))
+    order = draws.order(n, generator("forerunners", seed))
     return order[: requests * each].split(each)
 
 

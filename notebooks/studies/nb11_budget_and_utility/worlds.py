@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
+from unlearnlib import draws
 from unlearnlib.errors import require
 from unlearnlib.lab import models
 from unlearnlib.lab.experiments import Experiment
@@ -85,13 +86,13 @@ class Canaries:
         classes = len(self.d.images.classes)
 
         def any_label(y: Tensor) -> Tensor:
-            return torch.randint(classes, y.shape, generator=g)
+            return draws.integers(classes, y.shape, g).to(y.device)
 
         return _with_planted(self.d, self.size.images, self.size.canaries, any_label)
 
     @cached_property
     def chosen(self) -> Tensor:
-        return torch.rand(self.size.canaries, generator=generator("coins", self.d.seed)) < 0.5
+        return draws.coins(self.size.canaries, generator("coins", self.d.seed))
 
     @property
     def asked(self) -> Objective:
@@ -105,7 +106,8 @@ class Canaries:
 
     def _trained(self) -> dict[str, Tensor]:
         n = self.size.images
-        F = self.F.only(torch.cat([torch.arange(n), n + self.chosen.nonzero().squeeze(1)]))
+        planted = n + self.chosen.nonzero().squeeze(1)
+        F = self.F.only([*range(n), *planted.tolist()])
         forget, start = range(n, F.n), F.initial()
         w = self.d.train(F, start, epochs=self.size.epochs).w
         w_r = self.d.train(F.without(forget), start, epochs=self.size.epochs).w
@@ -132,7 +134,7 @@ class Shadows:
         classes = len(self.d.images.classes)
 
         def wrong_label(y: Tensor) -> Tensor:
-            return (y + torch.randint(1, classes, y.shape, generator=g)) % classes
+            return (y + 1 + draws.integers(classes - 1, y.shape, g).to(y.device)) % classes
 
         return _with_planted(self.d, self.size.images, self.size.mislabelled, wrong_label)
 
@@ -167,7 +169,7 @@ class Shadows:
             activation=pair.activation,
             seed=seed_of(f"shadow model {k}", self.d.seed),
         )
-        return parameters_to_vector(net.parameters()).detach()
+        return parameters_to_vector(net.parameters()).detach().to(self.d.F.device)
 
 
 def _forgotten(d: Experiment, F: Objective, w: Tensor, forget: range) -> Tensor:
@@ -185,7 +187,7 @@ def _with_planted(
         f"{images} images and {count} to plant are more than the {d.F.n} training images there "
         "are; ask for fewer, as sizes(d) does.",
     )
-    order = torch.randperm(d.F.n, generator=generator("audited images", d.seed))[: images + count]
+    order = draws.order(d.F.n, generator("audited images", d.seed))[: images + count]
     y = d.F.y[order]
     y[images:] = relabel(y[images:])
     return Objective(d.F.model, d.F.x[order], y, weight_decay=d.pair.weight_decay)

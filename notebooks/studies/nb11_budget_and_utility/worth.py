@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlearnlib import draws
 from unlearnlib.bounds import trivial_bound
 from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.evidence import RETAINED_GRADIENT
@@ -148,4 +149,4 @@ def queued_row(problem: Problem, queue: StronglyConvexUnlearner, asked: Tensor) 
 
 
 def _random_images(problem: Problem, count: int, purpose: str, seed: int) -> Tensor:
-    return torch.randperm(problem.F.n, generator=generator(purpose, seed))[:count]
+    return draws.order(problem.F.n, generator(purpose, seed))[:count]

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from unlearnlib import bounds
+from unlearnlib import bounds, draws
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.requests import in_turn
@@ -35,7 +35,7 @@ def public_noise(d: Experiment) -> Outcome:
 
 def public_draw(like: Tensor) -> Tensor:
     """Draw the noise of the released code, from its generator and its seed, 0."""
-    return SIGMA * torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+    return SIGMA * draws.normal(like.shape, like, draws.fixed(0))
 
 
 def ten_requests(d: Experiment) -> Outcome:

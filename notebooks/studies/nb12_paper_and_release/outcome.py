@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor
 
+from unlearnlib import draws
 from unlearnlib.evaluation import attacks
 from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.lab.experiments import Experiment
@@ -65,8 +65,8 @@ class Outcome:
 
 def sets(d: Experiment) -> dict[str, Objective]:
     """The forgotten images, at most 1,000 retained, the test images, and those of the attack."""
-    sample = torch.randperm(d.F_r.n, generator=generator("scored", d.seed))[:SCORED]
-    pool = torch.randperm(d.F_test.n, generator=generator("unseen pool", d.seed))
+    sample = draws.order(d.F_r.n, generator("scored", d.seed))[:SCORED]
+    pool = draws.order(d.F_test.n, generator("unseen pool", d.seed))
     unseen = d.F_test.only(pool[: max(UNSEEN, d.F_u.n)])
     retained = d.F_r.only(sample)
     return {"forgotten": d.F_u, "retained": retained, "test": d.F_test, "unseen": unseen}

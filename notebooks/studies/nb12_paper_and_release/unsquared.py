@@ -97,12 +97,14 @@ def solve_indefinite(F: Objective, w: Tensor, b: Tensor) -> Solution:
     """H(w) x = b by SciPy's MINRES, which needs no positive definite H, to the usual tolerance."""
 
     def product(v: np.ndarray) -> np.ndarray:
-        return F.hvp(w, torch.from_numpy(v.reshape(-1)).to(w)).double().numpy()
+        return F.hvp(w, torch.from_numpy(v.reshape(-1)).to(w)).double().numpy(force=True)
 
     H, steps = LinearOperator((F.p, F.p), matvec=product, dtype="float64"), []
     # SciPy's rtol is relative to ||H|| ||x||, so it is set well below the tolerance wanted
-    x, _ = minres(H, b.double().numpy(), rtol=1e-8, maxiter=MINRES_STEPS, callback=steps.append)
-    residual = float(np.linalg.norm(product(x) - b.double().numpy()) / b.double().norm())
+    x, _ = minres(
+        H, b.double().numpy(force=True), rtol=1e-8, maxiter=MINRES_STEPS, callback=steps.append
+    )
+    residual = float(np.linalg.norm(product(x) - b.double().numpy(force=True)) / b.double().norm())
     return Solution(
         torch.from_numpy(x).to(w),
         residual,

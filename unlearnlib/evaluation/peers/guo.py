@@ -99,7 +99,7 @@ class Guo:
             f" and the budget is {self.budget:.3g}; choose a larger sigma or a smaller G.",
         )
         self.trainings = 0
-        cost = self._train(torch.arange(self.F.n))
+        cost = self._train(torch.arange(self.F.n, device="cpu"))
         self.trained = self._release(True, cost, started)
 
     def forget(self, indices: Indices) -> Answer:

@@ -143,7 +143,7 @@ class Neel:
         started = time.perf_counter()
         require_counts(per_request=self.per_request)
         self.releases = 0
-        cost = self._train(torch.arange(self.F.n))
+        cost = self._train(torch.arange(self.F.n, device="cpu"))
         self.trained = self._release(True, cost, started)
 
     def forget(self, indices: Indices) -> Answer:

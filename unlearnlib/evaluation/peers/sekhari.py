@@ -131,7 +131,7 @@ class Sekhari:
             f"capacity is {self.capacity} of {self.F.n} samples; the bound is for up to half.",
         )
         self.releases = 0
-        cost = self._train(torch.arange(self.F.n))
+        cost = self._train(torch.arange(self.F.n, device="cpu"))
         self.trained = self._release(self.w, True, cost, started)
 
     def forget(self, indices: Indices) -> Answer:
