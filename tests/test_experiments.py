@@ -34,7 +34,8 @@ def test_the_forget_set_is_as_large_as_the_profile_says_and_not_trained_on():
 def test_training_happens_once(monkeypatch):
     first = Experiment(SMALL, 0).w
     monkeypatch.setattr(experiments, "projected_sgd", lambda *a, **k: pytest.fail("trained again"))
-    assert torch.equal(Experiment(replace(SMALL, lam=9.0), 0).w, first)
+    later = {"lam": 9.0, "dampings": (9.0, 90.0), "radii": (20.0, float("inf"))}
+    assert torch.equal(Experiment(replace(SMALL, **later), 0).w, first)
 
 
 def test_the_key_tells_apart_whatever_decides_the_training():
@@ -68,7 +69,7 @@ def test_another_recipe_of_training_is_another_key_and_is_trained_again(monkeypa
     assert replace(d).w.equal(trained)
 
 
-def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypatch):
+def without_mnist(monkeypatch):
     really = data.load
 
     def load(name):
@@ -77,6 +78,10 @@ def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypa
         return really(name)
 
     monkeypatch.setattr(data, "load", load)
+
+
+def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypatch):
+    without_mnist(monkeypatch)
     wanted = replace(SMALL, dataset="mnist", stand_in="mnist5k", train=0, test=0, forget=1000)
     digits = Experiment(wanted, 0)
     with pytest.warns(UserWarning, match="mnist can't be had, and mnist5k stands in"):
@@ -84,6 +89,15 @@ def test_a_stand_in_is_warned_of_named_and_asked_to_forget_one_in_sixty(monkeypa
     assert len(digits.forget) == 4000 // 60
     with pytest.raises(DataError, match="not here"):
         Experiment(replace(wanted, stand_in=""), 0).images  # noqa: B018
+
+
+@pytest.mark.filterwarnings("ignore:mnist can't be had")
+@pytest.mark.parametrize(("train", "asked"), [(20_000, 200), (4_000, 1_000), (3_000, 1_000)])
+def test_of_a_stand_in_with_fewer_images_the_same_share_is_forgotten(monkeypatch, train, asked):
+    without_mnist(monkeypatch)
+    wanted = replace(SMALL, dataset="mnist", stand_in="mnist5k", train=train, forget=1_000)
+    digits = Experiment(wanted, 0)
+    assert (digits.F.n, len(digits.forget)) == (min(train, 4_000), asked)
 
 
 def test_images_of_your_own_stand_in_for_nothing(monkeypatch):

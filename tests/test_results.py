@@ -141,7 +141,8 @@ def test_saved_is_strict_json_with_all_of_its_provenance(collected, figures):
     origin = saved["provenance"]
     assert torch.__version__.startswith(origin["packages"]["torch"].split("+")[0])
     assert origin["packages"]["numpy"] == np.__version__
-    assert origin["profile"]["mlp_mnist"]["lr"] == 1e-3
+    assert origin["profile"]["pairs"]["mlp_mnist"]["lr"] == 1e-3
+    assert origin["profile"]["pairs"]["mlp_mnist"]["radii"][-1] == "inf"  # JSON has no infinity
     assert origin["profile"]["reason"] == "asked for by name"
     assert origin["machine"]["threads"] == torch.get_num_threads()
     assert origin["seconds"] >= 0

@@ -33,7 +33,7 @@ def system(profile):
 
     def of(pair):
         if pair not in made:
-            d = Experiment(profile.pairs[pair], profile.pairs[pair].seeds[0])
+            d = Experiment(profile.pair(pair), profile.pair(pair).seeds[0])
             F = d.F_trained.without(d.forget)
             made[pair] = SimpleNamespace(
                 d=d, F=F, w=d.w, b=F.gradient(d.w), lam=d.pair.lam, threads=torch.get_num_threads()

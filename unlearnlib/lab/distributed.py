@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _releases(profile: str, pair: str):
     """The pair's request answered by conjugate gradient, then by ten chains of LiSSA."""
-    d = Experiment(profiles.load(profile).pairs[pair], seed=0)
+    d = Experiment(profiles.load(profile).pair(pair), seed=0)
     F = d.F_trained
     solvers: dict[str, Solver] = {
         "conjugate gradient": conjugate_gradient,

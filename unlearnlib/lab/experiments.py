@@ -49,7 +49,8 @@ class Experiment:
     F, F_test  the objective on the training images, and on the test images, of a fresh model
     F_trained  F with the buffers that `w` was trained with: the one that `w` belongs to
     forget     indices of the training images to forget, drawn at random: as many as the profile
-               says; one in sixty if the profile uses a whole data set and a stand-in replaces it
+               says; the same share of a stand-in that has fewer images than were asked for, one
+               in sixty where a whole data set was
     F_u, F_r   the objective on the forgotten, and on the retained training images
     trained    Run on all training images; its w is `w`
     retrained  Run on the retained images from the same start: the reference
@@ -94,8 +95,9 @@ class Experiment:
 
     @cached_property
     def forget(self) -> Tensor:
-        counts_on_all = self.replaced and self.pair.train == 0
-        count = max(1, self.F.n // 60) if counts_on_all else self.pair.forget
+        asked = self.pair.train or 60 * self.pair.forget
+        fewer = self.replaced and self.F.n < asked
+        count = max(1, self.pair.forget * self.F.n // asked) if fewer else self.pair.forget
         order = draws.order(self.F.n, generator("forget", self.seed))
         return order[:count].sort().values
 
@@ -167,14 +169,18 @@ class Experiment:
     def identity(self) -> dict:
         """All that decides the training on all images, as JSON: part of every key in the store."""
         settings = {name: _spelled(value) for name, value in asdict(self.pair).items()}
-        for unrelated in ("lam", "forget", "seeds", "name", "stand_in", "paper_dataset"):
+        later, labels = (
+            ("lam", "dampings", "radii", "forget"),
+            ("name", "stand_in", "paper_dataset"),
+        )
+        for unrelated in (*later, "seeds", *labels):
             del settings[unrelated]
+        settings["precision"] = self.precision
         return {
             "settings": settings,
             "seed": self.seed,
             "data": self.images.digest,
             "training": TRAINING,
-            "precision": self.precision,
         }
 
     def key(self, name: str) -> dict:
@@ -212,7 +218,7 @@ class Experiment:
     @property
     def precision(self) -> str:
         """What training multiplies in: the pair's precision where the device has it."""
-        wanted = getattr(self.pair, "precision", "float32")
+        wanted = self.pair.precision
         return wanted if multiplies_bfloat16(device()) else "float32"
 
     def _accuracy_so_far(self, w: Tensor, buffers: dict[str, Tensor]) -> dict[str, float]:

@@ -221,7 +221,7 @@ def _rates(*factors: float) -> Callable[[Pair], tuple[float, ...]]:
 
 
 def _dampings(pair: Pair) -> tuple[float, ...]:
-    return tuple(factor * pair.lam for factor in (100.0, 10.0, 3.0, 1.0))
+    return pair.dampings[::-1]
 
 
 METHODS = {

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from math import inf
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import ProfileError
 
@@ -22,7 +24,9 @@ else:
 
 FOLDER = Path(__file__).with_name("sizes")
 VARIABLE = "UNLEARNLIB_PROFILE"
-PAIRS = ("mlp_mnist", "allcnn_cifar10", "resnet18_svhn")
+# The paper's pairs of data and model, and what texts call their networks.
+PAIRS = {"mlp_mnist": "MLP", "allcnn_cifar10": "AllCNN", "resnet18_svhn": "ResNet-18"}
+OPTIONAL = ("allcnn_cifar10", "resnet18_svhn")  # a profile may have no time to train them
 
 
 def _limit(text: str, holds: Callable[[Any], bool]) -> Any:
@@ -38,16 +42,27 @@ def _at_least(limit: int) -> Any:
 
 
 def _positive() -> Any:
-    return _limit("above 0", lambda value: 0 < value < float("inf"))
+    return _limit("above 0", lambda value: 0 < value < inf)
 
 
 def _not_negative() -> Any:
-    return _limit("0 or above, and finite", lambda value: 0 <= value < float("inf"))
+    return _limit("0 or above, and finite", lambda value: 0 <= value < inf)
+
+
+def _ascends(values: tuple[float, ...]) -> bool:
+    return all(less < more for less, more in pairwise((0.0, *values)))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One of the paper's three pairs of data and model, at the size of a profile."""
+    """One of the paper's three pairs of data and model, at the size of a profile.
+
+    precision   what a convolutional network's training multiplies in. "bfloat16" is used where the
+                processor multiplies it natively, float32 elsewhere; solving and certifying are
+                never done in it
+    radii       the balls that notebook 08 compares, C among them; the last is no ball at all
+    dampings    the values of lam that tuning tries and that notebook 07 shows
+    """
 
     name: str = _one_of(*PAIRS)
     dataset: str = _limit("a name for lab.data.load", bool)
@@ -65,10 +80,19 @@ class Pair:
     schedule: str = _one_of("constant", "cosine")
     batch_size: int = _at_least(1)
     epochs: int = _at_least(1)
+    precision: str = _one_of("float32", "bfloat16")
     weight_decay: float = _not_negative()
     C: float = _positive()
+    radii: tuple[float, ...] = _limit(
+        "ascending numbers above 0, the last of them inf, which is no constraint",
+        lambda radii: _ascends(radii) and radii[-1:] == (inf,),
+    )
     forget: int = _at_least(1)
     lam: float = _not_negative()
+    dampings: tuple[float, ...] = _limit(
+        "ascending numbers above 0, finite, at least two",
+        lambda lams: _ascends(lams) and len(lams) > 1 and lams[-1] < inf,
+    )
     seeds: tuple[int, ...] = _limit(
         "different integers from 0 up, at least one",
         lambda seeds: len(seeds) == len(set(seeds)) > 0 and min(seeds) >= 0,
@@ -77,29 +101,53 @@ class Pair:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile: its name, one line about it, the three pairs, and why it was chosen.
+    """A profile: its name, one line about it, its pairs, and why it was chosen.
 
-    `pairs` gives the three by name; `profile.mlp_mnist` is the same object as
-    `profile.pairs["mlp_mnist"]`. `minutes` is what all notebooks together are allowed on two CPU
-    cores, from an empty cache: the plan that the sizes were chosen by. `neurons` is the width of
-    the tanh network of `proved`, a public constant.
+    `pairs` gives them by name, and `profile.mlp_mnist` is `profile.pairs["mlp_mnist"]`. The MLP is
+    always there; a profile may leave out a convolutional network that it has no time to train, and
+    asking for it by name raises ProfileError. `minutes` is what all notebooks together are allowed
+    on two CPU cores, from an empty cache: the plan that the sizes were chosen by. `neurons` is the
+    width of the tanh network of `proved`, a public constant.
     """
 
     name: str
     about: str
     neurons: int
     minutes: float
-    mlp_mnist: Pair
-    allcnn_cifar10: Pair
-    resnet18_svhn: Pair
+    pairs: dict[str, Pair]
     reason: str
 
+    def pair(self, name: str) -> Pair:
+        """The pair of that name. Raises ProfileError where this profile leaves it out."""
+        if name not in self.pairs:
+            raise left_out(self.name, name)
+        return self.pairs[name]
+
     @property
-    def pairs(self) -> dict[str, Pair]:
-        return {name: getattr(self, name) for name in PAIRS}
+    def mlp_mnist(self) -> Pair:
+        return self.pair("mlp_mnist")
+
+    @property
+    def allcnn_cifar10(self) -> Pair:
+        return self.pair("allcnn_cifar10")
+
+    @property
+    def resnet18_svhn(self) -> Pair:
+        return self.pair("resnet18_svhn")
 
     def __str__(self) -> str:
-        return f"profile {self.name} ({self.reason}): {self.about}"
+        missing = ", ".join(name for name in PAIRS if name not in self.pairs)
+        without = f"; without {missing}" if missing else ""
+        return f"profile {self.name} ({self.reason}): {self.about}{without}"
+
+
+def left_out(profile: str, pair: str) -> ProfileError:
+    """Say that a profile leaves out a pair, why it does, and which profiles have it."""
+    having = [name for name in names() if pair in load(name).pairs]
+    return ProfileError(
+        f"profile {profile} leaves out {pair}, since in its minutes a convolutional network learns "
+        f"too little to tell anything; {', '.join(having)} have it"
+    )
 
 
 def names() -> list[str]:
@@ -131,12 +179,12 @@ def read(path: Path, reason: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name} is not TOML: {error}") from error
     entries = {"name": str, "about": str, "neurons": int, "minutes": float}
-    _same_keys(path.name, table, entries | dict.fromkeys(PAIRS, dict))
+    _same_keys(path.name, table, entries | dict.fromkeys(PAIRS, dict), OPTIONAL)
     if table["name"] != path.stem:
         raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
-    pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS}
+    pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS if name in table}
     values = {name: table[name] for name in entries} | {"minutes": float(table["minutes"])}
-    return Profile(**values, reason=reason, **pairs)
+    return Profile(**values, pairs=pairs, reason=reason)
 
 
 def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:
@@ -156,14 +204,23 @@ def _pair(file: str, name: str, table: dict[str, Any]) -> Pair:
             f"{where} forget = {given['forget']} is not allowed; "
             f"it must be below train = {given['train']}, so that something is retained"
         )
+    if given["C"] not in given["radii"]:
+        raise ProfileError(
+            f"{where} radii = {given['radii']} is not allowed; C = {given['C']} must be among "
+            "them, since it is compared with the others"
+        )
     return Pair(**given)
 
 
-def _same_keys(where: str, table: dict[str, Any], types: dict[str, Any]) -> None:
-    """Refuse unknown keys, missing keys and values of the wrong type."""
+def _same_keys(
+    where: str, table: dict[str, Any], types: dict[str, Any], optional: Collection[str] = ()
+) -> None:
+    """Refuse unknown keys, missing keys that are not optional, and values of the wrong type."""
     for key in table.keys() - types.keys():
         raise ProfileError(f"{where} has the unknown key {key!r}; known are {', '.join(types)}")
     for key, wanted in types.items():
+        if key not in table and key in optional:
+            continue
         if key not in table:
             raise ProfileError(f"{where} lacks the key {key!r}; give it {_NAMES[wanted]}")
         if not _fits(table[key], wanted):
@@ -177,16 +234,19 @@ _NAMES = {
     float: "a number",
     dict: "a table",
     tuple[int, ...]: "a list of integers",
+    tuple[float, ...]: "a list of numbers",
 }
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    if wanted == tuple[int, ...]:
-        return isinstance(value, list) and all(_fits(item, int) for item in value)
+    if get_origin(wanted) is tuple:
+        return isinstance(value, list) and all(_fits(item, get_args(wanted)[0]) for item in value)
     if isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if wanted is float else wanted)
 
 
 def _as_type(value: Any, wanted: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else float(value) if wanted is float else value
+    if get_origin(wanted) is tuple:
+        return tuple(_as_type(item, get_args(wanted)[0]) for item in value)
+    return float(value) if wanted is float else value

@@ -148,8 +148,8 @@ class Results(Saved):
 
     def save(self) -> Path:
         """Write results.json in one piece and return its path."""
-        self.provenance = provenance(self._settings, time.monotonic() - self._began)
-        self.provenance["models"] = commits_used()
+        made = provenance(self._settings, time.monotonic() - self._began)
+        self.provenance = plain(made | {"models": commits_used()}, "provenance")
         path = results_path(self.notebook, self.profile)
         write_whole(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
         return path
