@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 import yaml
 
-from unlearnlib.lab import notebooks, profiles, publish, redraw, results
+from unlearnlib.lab import notebooks, plots, profiles, publish, redraw, results
 from unlearnlib.lab.files import repository_root
 
 if sys.version_info >= (3, 11):
@@ -283,6 +283,35 @@ def test_the_committed_figures_are_those_of_the_committed_results(name, tmp_path
         assert abs(apart).max() <= ROUNDING, file
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "04_utility",
+        "05_membership_inference",
+        "06_efficiency",
+        "07_local_convexity_ablation",
+        "08_norm_constraint_ablation",
+    ],
+)
+def test_without_the_optional_pairs_every_figure_is_drawn_but_their_own(
+    name, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("UNLEARNLIB_FIGURES", "figures")
+    fewer = results.load(name, publish.PROFILE)
+    for number in fewer.numbers.values():
+        if isinstance(number["value"], list):
+            number["value"] = [row for row in number["value"] if not of_an_optional_pair(row)]
+    monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path))
+    for draw in notebooks.figures(notebooks.study(ROOT / "notebooks", name)):
+        theirs, figure = draw.__name__.endswith(profiles.OPTIONAL), plots.save(draw, fewer)
+        assert (figure is None) == theirs != bool(list(tmp_path.rglob(f"{draw.__name__}.png")))
+        assert capsys.readouterr().out.startswith("no figure: " if theirs else "")
+
+
+def of_an_optional_pair(row):
+    return isinstance(row, dict) and row.get("pair") in profiles.OPTIONAL
+
+
 # Notebooks
 
 
@@ -331,6 +360,14 @@ def test_it_has_its_study_beside_it_and_imports_no_other(path):
 def test_its_cells_are_short(path):
     for cell in code(read(path)):
         assert 0 < len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+
+
+@EACH_NOTEBOOK
+def test_it_asks_for_a_pair_that_a_profile_may_leave_out_only_where_it_is_there(path):
+    for cell in code(read(path)):
+        for pair in profiles.OPTIONAL:
+            if f"profile.{pair}" in cell.source:
+                assert f'if "{pair}" in profile.pairs:' in cell.source
 
 
 @EACH_NOTEBOOK

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnlib.errors import DataError, InputError
+from unlearnlib.errors import DataError, InputError, ProfileError
 from unlearnlib.lab import profiles, store
 from unlearnlib.lab.files import repository_root
 from unlearnlib.lab.results import Results, load
@@ -100,6 +100,13 @@ def test_only_a_recorded_table_is_a_table(collected):
         collected.table("gap")
     with pytest.raises(InputError, match="no 'gaps'; it recorded gap"):
         collected.table("gaps")
+
+
+def test_the_rows_of_a_pair_are_those_of_a_table_that_the_profile_has(collected):
+    collected.record("scores", [{"pair": "mlp_mnist", "F1": 0.9}, {"pair": "other", "F1": 0.1}])
+    assert list(collected.rows("scores", "mlp_mnist").F1) == [0.9]
+    with pytest.raises(ProfileError, match="smoke leaves out resnet18_svhn"):
+        collected.rows("scores", "resnet18_svhn")
 
 
 def test_claims_come_back_as_a_table(collected):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from unlearnlib.evaluation.metrics import distance, tug_of_war
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import Contender, Method, estimate_by, solve_by_cg, tune
+from unlearnlib.lab.methods import Contender, Method, contender, estimate_by, solve_by_cg, tune
 from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
@@ -22,6 +22,15 @@ GOALS = {
     "warm": "warm start",
 }
 ENDS = {"same seed": "D", "another seed": "s", "warm start": "o"}
+
+
+def network_row(d: Experiment, model: str) -> dict:
+    """Accuracy of the "trained" or the "retrained" network, and what training left to remove.
+
+    signal   accuracy on the forgotten images less that on the test images
+    """
+    scores = contender(d, model).scores
+    return {"norm": d.pair.norm, **scores, "signal": scores["forgotten"] - scores["test"]}
 
 
 def tuning_row(pair: Pair, method: Method, trial: dict) -> dict:
@@ -88,7 +97,7 @@ def scores_resnet18_svhn(results: Saved) -> Figure:
 def _scores(results: Saved, pair: str) -> Figure:
     """F1 on the three sets, one dot a seed, a bar at the mean; the band is retraining, twice."""
     fig, axes = canvas(3, width=4.2, height=4.4)
-    table = results.table("scores").query("pair == @pair")
+    table = results.rows("scores", pair)
     methods = list(table.method.unique())
     for i, (ax, samples) in enumerate(zip(axes, SETS, strict=True)):
         again = 100 * table[table.method.isin(RETRAINED)][samples]

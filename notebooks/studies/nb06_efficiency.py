@@ -15,14 +15,13 @@ from torch import Tensor
 
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, few_decades, headline, wrapped
-from unlearnlib.lab.profiles import Pair
+from unlearnlib.lab.profiles import PAIRS, Pair
 from unlearnlib.lab.results import Saved
 from unlearnlib.lab.settings import TUNING_SEED
 from unlearnlib.objective import Objective
 from unlearnlib.text import number
 
 PAIR_COLOURS = {"mlp_mnist": "#000000", "allcnn_cifar10": "#D55E00", "resnet18_svhn": "#0072B2"}
-PAIR_NAMES = {"mlp_mnist": "MLP", "allcnn_cifar10": "AllCNN", "resnet18_svhn": "ResNet-18"}
 PLATEAU = 0.005  # validation accuracy that retraining may still miss of its best, half a point
 
 
@@ -100,8 +99,8 @@ def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 def plateaus(results: Saved) -> Figure:
     """Validation accuracy by epoch, and where retraining counts as done (more than 10x)."""
-    fig, axes = canvas(3, width=4.4, height=3.2)
     curves, needed = results.table("validation"), results.table("retraining").set_index("pair")
+    fig, axes = canvas(len(needed), width=4.4, height=3.2)
     for ax, pair in zip(axes, needed.index, strict=True):
         of_pair = curves[curves.pair == pair]
         epochs = needed.loc[pair, "epochs needed"]
@@ -115,8 +114,8 @@ def plateaus(results: Saved) -> Figure:
 
 def seconds(results: Saved) -> Figure:
     """Seconds of each method against retraining (more than 10x)."""
-    fig, axes = canvas(3, width=4.6, height=4.0)
     table, needed = results.table("seconds"), results.table("retraining").set_index("pair")
+    fig, axes = canvas(len(needed), width=4.6, height=4.0)
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, needed.index, strict=True)):
         timed = table[table.pair == pair].set_index("method")
@@ -225,9 +224,7 @@ def speed_up(results: Saved) -> Figure:
         setting = {name: at_paper[name] for name in ("epochs", "steps", "chains", "batch_size")}
         colour = PAIR_COLOURS[row.pair]
         curve = [cost.speed_up(k, **setting) for k in n]
-        ax.plot(
-            n, curve, color=colour, label=f"{PAIR_NAMES[row.pair]}: {_title(results, row.pair, 20)}"
-        )
+        ax.plot(n, curve, color=colour, label=f"{PAIRS[row.pair]}: {_title(results, row.pair, 20)}")
         size = at_paper["n"][row.pair]
         ax.scatter(size, cost.speed_up(size, **setting), color=colour, s=50, zorder=3)
     ax.axhline(10, color="#999999", ls="--", lw=1)

@@ -11,6 +11,7 @@ from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.plots import COLOURS, band, canvas, headline, ramp, runs, wrapped
+from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 
 PARTS = {
@@ -18,6 +19,12 @@ PARTS = {
     "lam part": "of the damping, lam",
     "G part": "of the residual gradient, G",
 }
+
+
+def grid(pair: Pair) -> tuple[float, ...]:
+    """The pair's dampings, and two more towards the limit, where the step vanishes."""
+    most = pair.dampings[-1]
+    return (*pair.dampings, 10 * most, 100 * most)
 
 
 def damping_row(d: Experiment, lam: float) -> dict:

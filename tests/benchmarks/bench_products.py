@@ -6,13 +6,12 @@ The gradient is timed in turn with each product.
 import curvlinops
 import pytest
 import torch
-from conftest import PAIRS
 from torch import nn
 
 from studies.benchmarks.rows import BATCH
 from studies.benchmarks.scale import flop_of_gradient
+from unlearnlib.lab.profiles import PAIRS
 
-NAMES = {"mlp_mnist": "MLP", "allcnn_cifar10": "AllCNN", "resnet18_svhn": "ResNet-18"}
 ROUNDS = 15
 
 
@@ -22,7 +21,7 @@ def batch(request, system):
     s = system(request.param)
     F = s.F.only(range(BATCH))
     v = torch.randn(F.p, generator=torch.Generator().manual_seed(0))
-    return f"batch of {BATCH}, {NAMES[request.param]}", F, s.w, v
+    return f"batch of {BATCH}, {PAIRS[request.param]}", F, s.w, v
 
 
 def away(F, w, v, matrix):

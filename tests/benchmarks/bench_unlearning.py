@@ -9,12 +9,13 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import PAIRS, residual
+from conftest import residual
 
 import unlearnlib as ul
 from studies.nb06_efficiency import epochs_needed
 from unlearnlib.lab.clock import epoch_seconds
 from unlearnlib.lab.methods import allowed_sample
+from unlearnlib.lab.profiles import PAIRS
 
 STEPS = 16
 TOL = 5e-2  # of the sample's system; on all images the sample is off by more than that

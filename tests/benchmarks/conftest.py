@@ -18,7 +18,6 @@ from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.seeds import generator
 
 PROFILE = os.environ.get("UNLEARNLIB_PROFILE", "laptop")
-PAIRS = ("mlp_mnist", "allcnn_cifar10", "resnet18_svhn")
 
 
 @pytest.fixture(scope="session")

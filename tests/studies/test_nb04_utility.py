@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from studies import nb04_utility as study
+from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.lab import methods, profiles
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.methods import METHODS, REFERENCES
@@ -46,6 +47,15 @@ def test_the_reach_of_a_step_is_what_it_is_called():
     before, after = (float((v - d.warm.w).norm()) for v in (d.w, w))
     assert row["covered"] == pytest.approx(1 - after / before, abs=1e-4)
     assert row["step"] < study.reach_row(d, small)["step"]
+
+
+@pytest.mark.parametrize("model", ["trained", "retrained"])
+def test_the_signal_of_a_network_is_what_the_forgotten_images_score_above_new_ones(model):
+    d = Experiment(SMALL, 0)
+    row, w = study.network_row(d, model), getattr(d, model).w
+    forgotten, test = accuracy(d.F_u, w), accuracy(d.F_test, w)
+    assert (row["forgotten"], row["test"]) == (forgotten, test)
+    assert row["signal"] == forgotten - test and row["norm"] == "none"
 
 
 def test_gradients_are_those_of_the_retained_images():

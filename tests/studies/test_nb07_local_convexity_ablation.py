@@ -21,6 +21,10 @@ def d(own_store):
     return Experiment(SMALL, 0)
 
 
+def test_the_grid_goes_on_from_the_dampings_of_the_pair_to_the_limit():
+    assert study.grid(SMALL) == (*SMALL.dampings, 5_000.0, 50_000.0)
+
+
 def test_the_step_vanishes_as_the_damping_grows(d):
     rows = [study.damping_row(d, lam) for lam in (10.0, 1e3, 1e7)]
     steps = [row["step"] for row in rows]

@@ -115,6 +115,16 @@ def test_each_pair_runs_its_own_switches_each_at_as_many_seeds_as_it_says():
     assert [it.name for it in switches.due(both[switches.CNN], 1)] == []
 
 
+def test_without_the_cnn_the_switches_on_it_are_left_out():
+    quick = profiles.load("quick")
+    pairs, tried = switches.pairs(quick), switches.tried(quick)
+    assert list(pairs) == [switches.MLP]
+    left_out = [s.name for s in switches.SWITCHES.values() if s not in tried]
+    assert left_out == ["BatchNorm buffers kept", "scored in training mode"]
+    assert {switch.name for switch in tried} < {it.name for it in switches.due(quick.mlp_mnist, 0)}
+    assert switches.tried(profiles.load("smoke")) == list(switches.SWITCHES.values())
+
+
 # ---- unsquared norms -----------------------------------------------------------------------------
 
 

@@ -169,12 +169,9 @@ class Experiment:
     def identity(self) -> dict:
         """All that decides the training on all images, as JSON: part of every key in the store."""
         settings = {name: _spelled(value) for name, value in asdict(self.pair).items()}
-        later, labels = (
-            ("lam", "dampings", "radii", "forget"),
-            ("name", "stand_in", "paper_dataset"),
-        )
-        for unrelated in (*later, "seeds", *labels):
-            del settings[unrelated]
+        unrelated = ("lam", "dampings", "radii", "forget", "seeds")
+        for name in (*unrelated, "name", "stand_in", "paper_dataset"):
+            del settings[name]
         settings["precision"] = self.precision
         return {
             "settings": settings,

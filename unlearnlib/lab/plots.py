@@ -19,6 +19,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ..errors import ProfileError
 from ..text import number
 from .files import write_whole
 from .results import Saved, results_path
@@ -113,13 +114,18 @@ def canvas(columns: int = 1, height: float = 3.6, width: float = 5.0) -> tuple[F
     return fig, list(axes[0])
 
 
-def save(draw: Callable[[Saved], Figure], results: Saved) -> Figure:
+def save(draw: Callable[[Saved], Figure], results: Saved) -> Figure | None:
     """Draw a figure from the results alone, and write it to figures/<profile>/<notebook>/.
 
     `draw` is a function of a study, and the file has its name. The figure is handed back, to be
-    shown. Raises what `Saved.table` does where the results lack what it draws.
+    shown; None if it is of a pair that the profile leaves out, which is then said. Raises what
+    `Saved.table` does where the results lack what it draws.
     """
-    fig, png = draw(results), io.BytesIO()
+    try:
+        fig, png = draw(results), io.BytesIO()
+    except ProfileError as reason:
+        print(f"no figure: {reason}")
+        return None
     fig.savefig(png, dpi=DPI, format="png")
     path = results_path(results.notebook, results.profile).with_name(f"{draw.__name__}.png")
     write_whole(path, png.getvalue())

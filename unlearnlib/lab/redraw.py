@@ -42,14 +42,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def draw(folder: Path, name: str, profile: str) -> int:
-    """Draw the figures of one study, and return how many; none where it has no results yet."""
+    """Draw the figures of one study, and return how many; none where it has no results yet.
+
+    Those of a pair that the profile leaves out are not drawn.
+    """
     if not results_path(name, profile).exists():
         say(f"{name} has no results: {command(name, profile)}")
         return 0
     results = load(name, profile)
-    for function in figures(study(folder, name)):
-        save(function, results)
-    return len(figures(study(folder, name)))
+    drawn = [save(function, results) for function in figures(study(folder, name))]
+    return sum(figure is not None for figure in drawn)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..errors import DataError, InputError, require
 from ..text import number
 from .files import read_json, require_writable, root_from, write_whole
-from .profiles import Profile
+from .profiles import Profile, left_out
 from .provenance import provenance
 from .store import commits_used
 
@@ -83,6 +83,16 @@ class Saved:
                 for row in rows
             ]
         )
+
+    def rows(self, name: str, pair: str) -> pd.DataFrame:
+        """The rows of a recorded table that are of one pair.
+
+        Raises ProfileError where there are none, since the profile leaves out that pair.
+        """
+        table = self.table(name)
+        if pair not in set(table.pair):
+            raise left_out(self.profile, pair)
+        return table[table.pair == pair]
 
     def claims_table(self) -> pd.DataFrame:
         """The claims as a DataFrame, one row each, for the end of the notebook."""

@@ -148,8 +148,16 @@ SWITCHES = {
 
 
 def pairs(profile: Profile) -> dict[str, Pair]:
-    """The MLP as the profile has it, and the AllCNN with the paper's BatchNorm."""
-    return {MLP: profile.mlp_mnist, CNN: replace(profile.allcnn_cifar10, norm="batch")}
+    """The MLP as the profile has it, and the AllCNN, if it has one, with the paper's BatchNorm."""
+    there = {MLP: profile.mlp_mnist}
+    if CNN in profile.pairs:
+        there[CNN] = replace(profile.allcnn_cifar10, norm="batch")
+    return there
+
+
+def tried(profile: Profile) -> list[Switch]:
+    """The switches whose pair the profile has."""
+    return [switch for switch in SWITCHES.values() if switch.pair in profile.pairs]
 
 
 def due(pair: Pair, place: int) -> list[Reference | Switch]:
