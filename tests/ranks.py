@@ -15,14 +15,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_conv, make_mlp, normal, seeded
+from conftest import labels, make_conv, make_mlp, normal, seeded
 from safetensors.torch import save_file
+from torch import nn
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import unlearnlib as ul
 from unlearnlib.errors import InputError, RankLostError
+from unlearnlib.evaluation import baselines
 from unlearnlib.lab import files, store
 from unlearnlib.lab.processes import Ranks, ranks
+from unlearnlib.reduce import ALONE
 from unlearnlib.spectrum import extreme_eigenvalues
 
 
@@ -50,7 +53,31 @@ def computed(reduce):
         "LiSSA, all samples": solve(F, w, b, batch_size=30, generator=seeded(6)).x,
         "released": ul.unlearn(F, w, [3, 14, 15], **terms, tol=1e-10).w,
         "sequence": torch.stack([queue.forget(each).w for each in ([3], [14, 15], [9])]),
+        **trained(F, w, "MLP", optimizer="adam", batch_size=7),
+        **trained(F, w, "MLP, batches smaller than the processes are many", batch_size=3),
+        **trained(F, w, "MLP, until", batch_size=30, until_gradient=0.2),
+        **trained(F_conv, conv.w, "convolutions", batch_size=8, momentum=0.9),
+        **trained(F, torch.stack([w, -w]), "two models", batch_size=8),
+        **trained(normed(reduce), normed().initial(), "BatchNorm", batch_size=8),
+        "NegGrad+": baselines.neggrad_plus(
+            F, w, [3, 14, 15], alpha=0.7, epochs=2, lr=0.1, batch_size=8, generator=seeded(6)
+        ),
     } | dict(zip(("noise", "history"), noise_and_history(solve, F, w, b), strict=True))
+
+
+def trained(F, w, name, **settings):
+    """Weights, losses and buffers after three epochs in a ball that binds."""
+    run = ul.projected_sgd(F, w, C=2.5, epochs=3, lr=0.1, generator=seeded(6), **settings)
+    losses = torch.tensor([epoch["loss"] for epoch in run.history])
+    buffers = {f"training, {name}, {k}": q.double() for k, q in run.buffers.items()}
+    return {f"training, {name}": run.w, f"training, {name}, losses": losses} | buffers
+
+
+def normed(reduce=ALONE):
+    net = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
+    for q in net.parameters():
+        q.data = normal(*q.shape, seed=9)
+    return ul.Objective(net, normal(30, 5, seed=1), labels(30), reduce=reduce)
 
 
 def noise_and_history(solve, F, w, b):

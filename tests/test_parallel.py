@@ -15,7 +15,7 @@ from PIL import Image
 
 from unlearnlib.errors import DivergenceError, InputError
 from unlearnlib.lab import parallel as module
-from unlearnlib.lab import profiles
+from unlearnlib.lab import processes, profiles
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.files import cache_root
 from unlearnlib.lab.parallel import Training, together, train_together
@@ -201,3 +201,16 @@ def test_a_number_of_workers_that_is_none_is_refused(asked, monkeypatch):
     monkeypatch.setenv("UNLEARNLIB_WORKERS", asked)
     with pytest.raises(InputError, match=f"UNLEARNLIB_WORKERS is '{asked}'; it must be a whole"):
         together([Note(0), Note(1)], "notes")
+
+
+def test_a_gpu_works_alone_and_a_worker_s_threads_sleep_while_they_wait(monkeypatch):
+    monkeypatch.setenv(module.VARIABLE, "4")
+    assert module.workers() == 4
+    monkeypatch.setattr(module, "device", lambda: torch.device("cuda", 0))
+    assert module.workers() == 1
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    processes.sleep_while_waiting()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    processes.sleep_while_waiting()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

@@ -14,6 +14,7 @@ import papermill
 import psutil
 import pytest
 
+from unlearnlib import progress
 from unlearnlib.lab import reproduce
 from unlearnlib.lab.files import repository_root
 from unlearnlib.lab.heartbeat import Heartbeat
@@ -358,6 +359,24 @@ def test_the_heartbeat_says_where_and_how_long():
     assert line(3, 2).endswith("3.0 min so far, longer than the 2.0 min expected")
     assert line(1.3, 3.3, later=7).endswith("about 2.0 min left (all: 9.0 min)")
     assert line(3, 2, later=7).endswith("longer than the 2.0 min expected (all: 7.0 min)")
+
+
+def test_the_heartbeat_says_what_the_bars_inside_the_notebook_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLIB_PROGRESS", "0")
+    heartbeat = Heartbeat("[1/1] 04", cells=9, expected=None)
+    with heartbeat.beating():
+        folder = heartbeat.bars
+        for _ in progress.bar(range(2), "seeds"):
+            left = progress.bar(range(7, 15), "training", done=7)
+            left.start_t -= 60  # a bar of less than two seconds is not shown
+            left.mininterval = 0
+            for epoch in left:
+                if epoch == 9:
+                    progress.note(left, {"test": 0.71, "history": []})
+                    left.refresh()
+                    said = heartbeat.line()
+    assert "; training 9/15 [01:00<" in said and said.endswith(", test 0.710]")
+    assert not folder.exists() and progress.FOLDER not in os.environ
 
 
 @pytest.fixture

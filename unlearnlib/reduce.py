@@ -4,7 +4,7 @@
 
 All processes hold the same samples and make the same calls in the same order. What an objective
 sums over samples, each sums over its share; `reduce` adds the shares up, so that all go on from the
-same numbers. Chains of LiSSA are shared in the same way.
+same numbers. Chains of LiSSA and batches of a training are shared in the same way.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import os
 import torch
 
 from ..errors import require
-from .processes import place
 
 VARIABLE = "UNLEARNLIB_DEVICE"
 CHOICES = ("auto", "cpu", "cuda", "mps")
@@ -36,7 +35,8 @@ def device() -> torch.device:
         "install a build of PyTorch for it.",
     )
     if asked == "cuda":
-        return torch.device("cuda", place() % torch.cuda.device_count())
+        place = int(os.environ.get("LOCAL_RANK", 0))  # among torchrun's processes on this machine
+        return torch.device("cuda", place % torch.cuda.device_count())
     return torch.device(asked)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from .. import progress
 from .processes import first
 
 
@@ -39,6 +43,7 @@ class Heartbeat:
     def __init__(self, head: str, cells: int, expected: float | None, later: float = 0.0):
         self.head, self.cells, self.expected, self.later = head, cells, expected, later
         self.cell = 0
+        self.bars: Path | None = None  # where the kernel and its workers keep theirs
         self.began = time.monotonic()
 
     def next_cell(self, **_: Any) -> None:
@@ -48,8 +53,14 @@ class Heartbeat:
     def line(self) -> str:
         """Return the progress so far as one line of text.
 
-        Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)".
+        Such as "[2/3] 01: cell 7 of 20, 1.3 min so far, about 2.0 min left (all: 9.0 min)", and
+        then what the progress bars inside the notebook say: "training 7/15 [05:10<05:54, test
+        0.710]".
         """
+        bars = progress.lines(self.bars) if self.bars else []
+        return "; ".join([self._of_the_notebook(), *bars])
+
+    def _of_the_notebook(self) -> str:
         spent = since(self.began)
         text = f"{self.head}: cell {self.cell} of {self.cells}, {duration(spent)} so far"
         if self.expected is None:
@@ -67,12 +78,16 @@ class Heartbeat:
         thread = threading.Thread(target=self._beat, args=[stop], daemon=True)
         expected = f", about {duration(self.expected)}" if self.expected else ""
         say(f"{self.head}: starts, {self.cells} cells{expected}")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        with tempfile.TemporaryDirectory() as folder:
+            self.bars = Path(folder)
+            os.environ[progress.FOLDER] = folder  # of the kernel, which inherits it
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()
+                del os.environ[progress.FOLDER]
 
     def _beat(self, stop: threading.Event) -> None:
         on_terminal = sys.stderr.isatty()

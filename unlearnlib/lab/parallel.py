@@ -27,9 +27,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..errors import require
-from ..progress import bar
+from ..progress import PROGRESS, bar
+from .device import device
 from .experiments import Experiment
-from .processes import use_threads
+from .processes import sleep_while_waiting, use_threads
 from .store import is_stored
 
 VARIABLE = "UNLEARNLIB_WORKERS"
@@ -110,8 +111,13 @@ def together(jobs: Sequence[Job], what: str) -> None:
 
 
 def workers() -> int:
-    """Processes to use: UNLEARNLIB_WORKERS, else the cores that this process may run on."""
+    """Processes to use: UNLEARNLIB_WORKERS, else the cores that this process may run on.
+
+    One in a worker, under torchrun, and where a GPU does the work.
+    """
     if "WORLD_SIZE" in os.environ or multiprocessing.parent_process() is not None:
+        return 1
+    if device().type != "cpu":  # it works through all by itself, and its memory is one
         return 1
     asked = os.environ.get(VARIABLE) or str(_cores())
     require(
@@ -122,6 +128,7 @@ def workers() -> int:
 
 
 def _run(jobs: Sequence[Job], count: int, what: str) -> None:
+    sleep_while_waiting()
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin)
     try:
@@ -142,7 +149,7 @@ def _run(jobs: Sequence[Job], count: int, what: str) -> None:
 def _begin() -> None:
     """Set up a worker: without progress bar and warnings, and ending when its parent ends."""
     use_threads("mlp")
-    os.environ["UNLEARNLIB_PROGRESS"] = "0"
+    os.environ[PROGRESS] = "0"
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -10,10 +10,9 @@ On several machines, the same command on each, with the first one's address and 
         --rdzv-endpoint first.example:29500 -m unlearnlib.lab.reproduce --profile paper
 
 Every process holds all samples and runs the same program; `unlearnlib/reduce.py` says how. Only
-the first writes files and prints, and all read what it wrote. Training steps are not shared: each
-process trains the whole model, and all go on from the first one's. If one is lost or falls out of
-step, all end with an error that says so, nothing is released, and the same command goes on from the
-last finished model.
+the first writes files and prints, and all read what it wrote. Each batch of a training is shared
+too, unless BatchNorm needs all of it at once. If one is lost or falls out of step, all end with an
+error that says so, nothing is released, and the same command goes on from the last finished epoch.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from torch import Tensor
 
 from ..errors import RankLostError, require
 from ..reduce import ALONE, Alone
+from .device import device
 
 TIMEOUT = 600  # seconds that a process waits for the others; the variable overrides it
 TIMEOUT_VARIABLE = "UNLEARNLIB_TIMEOUT"
@@ -42,7 +42,7 @@ MEETING_VARIABLE = "UNLEARNLIB_MEETING"
 
 REMEDY = (
     "Nothing was released or kept. Look at the first error above, which may be another process's, "
-    "and start again with the same command: finished models are kept."
+    "and start again with the same command: finished models and epochs are kept."
 )
 
 
@@ -138,11 +138,6 @@ def processes_here() -> int:
     return _number("LOCAL_WORLD_SIZE", 1)
 
 
-def place() -> int:
-    """This process's number among those of its machine, from 0."""
-    return _number("LOCAL_RANK", 0)
-
-
 def use_threads(model: str) -> None:
     """Set the number of threads: one for the MLP, where a second only waits, else at most two.
 
@@ -154,13 +149,22 @@ def use_threads(model: str) -> None:
     torch.set_num_threads(1 if alone else max(1, min(2, cores)))
 
 
+def sleep_while_waiting() -> None:
+    """Have the processes started from here on sleep where their threads wait for each other.
+
+    OpenMP's threads spin otherwise, and hold the cores that other processes need: a job beside
+    another one then takes up to forty times as long. OMP_WAIT_POLICY, if set, stays as it is.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def _meet() -> None:
     seconds = _number(TIMEOUT_VARIABLE, TIMEOUT)
     wait = timedelta(seconds=seconds)
     backend = "gloo"
-    if torch.cuda.is_available() and dist.is_nccl_available():
+    if device().type == "cuda" and dist.is_nccl_available():
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(place() % torch.cuda.device_count())
+        torch.cuda.set_device(device())
         # a lost process then raises where we wait for it, instead of ending us from outside
         os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     try:

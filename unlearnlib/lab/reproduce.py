@@ -35,6 +35,7 @@ from jupyter_core.utils import run_sync
 from nbformat import NotebookNode
 
 from ..errors import DataError, InputError, ProfileError, UnlearnError
+from ..progress import PROGRESS
 from . import profiles
 from .files import CACHE, PACKAGE, cache_root, read_json, require_writable, write_whole
 from .heartbeat import Heartbeat, duration, say, since
@@ -47,7 +48,7 @@ from .notebooks import (
     study_files,
     without_comments,
 )
-from .processes import MEETING_VARIABLE, first
+from .processes import MEETING_VARIABLE, first, sleep_while_waiting
 from .results import FIGURES, results_path
 
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
@@ -89,8 +90,9 @@ class Job:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Returns 0 when all is made, 1 after a failure, 130 when interrupted."""
     arguments = _arguments(argv)
-    # Progress bars would stay in the saved notebooks; the heartbeat reports progress instead.
-    os.environ.setdefault("UNLEARNLIB_PROGRESS", "0")
+    # Progress bars would stay in the saved notebooks; the heartbeat shows what they say instead.
+    os.environ.setdefault(PROGRESS, "0")
+    sleep_while_waiting()
     # SIGTERM is handled as Ctrl-C is: no kernel and no half-finished notebook stay behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
