@@ -305,7 +305,7 @@ def test_without_the_optional_pairs_every_figure_is_drawn_but_their_own(
     for draw in notebooks.figures(notebooks.study(ROOT / "notebooks", name)):
         theirs, figure = draw.__name__.endswith(profiles.OPTIONAL), plots.save(draw, fewer)
         assert (figure is None) == theirs != bool(list(tmp_path.rglob(f"{draw.__name__}.png")))
-        assert capsys.readouterr().out.startswith("no figure: " if theirs else "")
+        assert capsys.readouterr().out.startswith(f"no {draw.__name__}: " if theirs else "")
 
 
 def of_an_optional_pair(row):

@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from unlearnlib.evaluation.metrics import distance, tug_of_war
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.methods import Contender, Method, contender, estimate_by, solve_by_cg, tune
-from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
+from unlearnlib.lab.plots import (
+    COLOURS,
+    MARKERS,
+    by_method,
+    canvas,
+    headline,
+    panels,
+    runs,
+    wrapped,
+)
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 
@@ -96,8 +105,8 @@ def scores_resnet18_svhn(results: Saved) -> Figure:
 
 def _scores(results: Saved, pair: str) -> Figure:
     """F1 on the three sets, one dot a seed, a bar at the mean; the band is retraining, twice."""
-    fig, axes = canvas(3, width=4.2, height=4.4)
     table = results.rows("scores", pair)
+    fig, axes = canvas(3, width=4.2, height=4.4)
     methods = list(table.method.unique())
     for i, (ax, samples) in enumerate(zip(axes, SETS, strict=True)):
         again = 100 * table[table.method.isin(RETRAINED)][samples]
@@ -120,7 +129,7 @@ def closeness(results: Saved) -> Figure:
     table = results.table("scores")
     table = table[table.method != "retrained"]
     pairs = list(table.pair.unique())
-    fig, axes = canvas(len(pairs), width=4.6, height=4.4)
+    fig, axes = panels(len(pairs), width=4.6, height=4.4)
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         of_pair = table[table.pair == pair]
@@ -140,7 +149,7 @@ def distances(results: Saved) -> Figure:
     """Distance of each method to three kinds of retraining (approximation error)."""
     table = results.table("distances")
     pairs = list(table.pair.unique())
-    fig, axes = canvas(len(pairs), width=4.6, height=4.4)
+    fig, axes = panels(len(pairs), width=4.6, height=4.4)
     methods = [name for name in table.method.unique() if name not in RETRAINED]
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         of_pair = table[table.pair == pair]
@@ -183,7 +192,7 @@ def tuning(results: Saved) -> Figure:
     """Tug-of-War on held-out images for each setting tried."""
     table = results.table("tuning")
     pairs, methods = list(table.pair.unique()), list(table.method.unique())
-    fig, axes = canvas(len(pairs), width=4.6, height=3.8)
+    fig, axes = panels(len(pairs), width=4.6, height=3.8)
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         of_pair = table[table.pair == pair]
         places = by_method(ax, methods, labelled=i == 0)

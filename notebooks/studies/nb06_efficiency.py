@@ -14,7 +14,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, few_decades, headline, wrapped
+from unlearnlib.lab.plots import (
+    COLOURS,
+    MARKERS,
+    by_method,
+    canvas,
+    few_decades,
+    headline,
+    panels,
+    wrapped,
+)
 from unlearnlib.lab.profiles import PAIRS, Pair
 from unlearnlib.lab.results import Saved
 from unlearnlib.lab.settings import TUNING_SEED
@@ -115,7 +124,7 @@ def plateaus(results: Saved) -> Figure:
 def seconds(results: Saved) -> Figure:
     """Seconds of each method against retraining (more than 10x)."""
     table, needed = results.table("seconds"), results.table("retraining").set_index("pair")
-    fig, axes = canvas(len(needed), width=4.6, height=4.0)
+    fig, axes = panels(len(needed), width=4.6, height=4.0)
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, needed.index, strict=True)):
         timed = table[table.pair == pair].set_index("method")

@@ -10,7 +10,7 @@ from unlearnlib.errors import NegativeCurvatureError
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, band, canvas, headline, ramp, runs, wrapped
+from unlearnlib.lab.plots import COLOURS, band, canvas, headline, panels, ramp, runs, wrapped
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 
@@ -55,7 +55,7 @@ def forget_size_row(d: Experiment) -> dict:
 def bounds(results: Saved) -> Figure:
     """Bound, its parts, 2C and real error by damping (Table 3)."""
     table = results.table("dampings")
-    fig, axes = canvas(table.pair.nunique(), width=6.0, height=4.2)
+    fig, axes = panels(table.pair.nunique(), width=6.0, height=4.2)
     for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for part, label in PARTS.items():
             band(ax, of_pair, "lam", part, color=COLOURS[part], ls="--", lw=1, label=label)

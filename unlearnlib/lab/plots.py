@@ -114,6 +114,11 @@ def canvas(columns: int = 1, height: float = 3.6, width: float = 5.0) -> tuple[F
     return fig, list(axes[0])
 
 
+def panels(count: int, height: float, width: float) -> tuple[Figure, list[Axes]]:
+    """A `canvas` with a panel for each pair; one alone is wider, since it bears all labels."""
+    return canvas(count, height, width if count > 1 else width + 2.4)
+
+
 def save(draw: Callable[[Saved], Figure], results: Saved) -> Figure | None:
     """Draw a figure from the results alone, and write it to figures/<profile>/<notebook>/.
 
@@ -124,7 +129,7 @@ def save(draw: Callable[[Saved], Figure], results: Saved) -> Figure | None:
     try:
         fig, png = draw(results), io.BytesIO()
     except ProfileError as reason:
-        print(f"no figure: {reason}")
+        print(f"no {draw.__name__}: {reason}")
         return None
     fig.savefig(png, dpi=DPI, format="png")
     path = results_path(results.notebook, results.profile).with_name(f"{draw.__name__}.png")
