@@ -60,8 +60,8 @@ class Pair:
     precision   what a convolutional network's training multiplies in. "bfloat16" is used where the
                 processor multiplies it natively, float32 elsewhere; solving and certifying are
                 never done in it
-    radii       the balls that notebook 08 compares, C among them; the last is no ball at all
-    dampings    the values of lam that tuning tries and that notebook 07 shows
+    radii       the balls that training is compared in, C among them; the last is no ball at all
+    dampings    the values of lam that tuning tries, and the ablation of lam
     """
 
     name: str = _one_of(*PAIRS)
