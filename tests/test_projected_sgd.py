@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from unlearnlib import DivergenceError, InputError, project, projected_sgd
+from unlearnlib import DivergenceError, InputError, Objective, project, projected_sgd
 
 SGD, ADAM = dict(optimizer="sgd", momentum=0.9, lr=0.1), dict(optimizer="adam", lr=0.02)
 
@@ -266,3 +266,34 @@ def test_a_monitor_sees_each_epoch_and_changes_nothing(mlp, rng):
     assert [epoch["value"] for epoch in run.history] == [F.value(w) for w in seen]
     assert torch.equal(seen[-1], run.w) and not torch.equal(seen[0], seen[1])
     assert torch.equal(projected_sgd(F, mlp.w, **settings, generator=rng(0)).w, run.w)
+
+
+def test_autocast_multiplies_in_bfloat16_and_keeps_w_and_loss_in_single(rng):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten())
+    net.append(nn.Linear(4 * 4 * 4, 3))
+    x, y = torch.randn(60, 1, 6, 6, generator=rng(1)), torch.arange(60) % 3
+    F, seen = Objective(net, x, y), []
+    F.model[0].register_forward_hook(lambda layer, inputs, outputs: seen.append(outputs.dtype))
+    settings = dict(epochs=3, lr=0.01, optimizer="adam", batch_size=20)
+
+    def trained(autocast):
+        return projected_sgd(F, F.initial(), generator=rng(2), autocast=autocast, **settings)
+
+    fast = trained(torch.bfloat16)
+    assert set(seen) == {torch.bfloat16} and fast.w.dtype == torch.float32
+    exact = trained(None)
+    assert seen[-1] == torch.float32 and not torch.equal(fast.w, exact.w)
+    losses = [[epoch["loss"] for epoch in run.history] for run in (fast, exact)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)  # bfloat16 has 8 bits
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(autocast=torch.float16), "autocast is torch.float16; choose from None, torch.bf"),
+        (dict(autocast=torch.bfloat16, w0=torch.zeros(2, 15).double()), "for one model; train 2"),
+    ],
+)
+def test_autocast_is_bfloat16_for_one_model(softmax, change, message):
+    with pytest.raises(InputError, match=message):
+        projected_sgd(softmax.objective(), **(dict(w0=softmax.w, epochs=1, lr=0.1) | change))

@@ -46,6 +46,7 @@ class Experiment:
                tuning never sees the test set
     images     the data, or its stand-in where the profile allows one
     title      what figures call the data
+    n          training images
     F, F_test  the objective on the training images, and on the test images, of a fresh model
     F_trained  F with the buffers that `w` was trained with: the one that `w` belongs to
     forget     indices of the training images to forget, drawn at random: as many as the profile
@@ -81,6 +82,10 @@ class Experiment:
         of_the_paper = data.PUBLISHED[self.pair.paper_dataset].title
         return f"{self.images.title}, standing in for {of_the_paper}"
 
+    @property
+    def n(self) -> int:
+        return len(self.images.y_train)
+
     @cached_property
     def F(self) -> Objective:
         return self._objective(*self.images.train())
@@ -96,9 +101,9 @@ class Experiment:
     @cached_property
     def forget(self) -> Tensor:
         asked = self.pair.train or 60 * self.pair.forget
-        fewer = self.replaced and self.F.n < asked
-        count = max(1, self.pair.forget * self.F.n // asked) if fewer else self.pair.forget
-        order = draws.order(self.F.n, generator("forget", self.seed))
+        fewer = self.replaced and self.n < asked
+        count = max(1, self.pair.forget * self.n // asked) if fewer else self.pair.forget
+        order = draws.order(self.n, generator("forget", self.seed))
         return order[:count].sort().values
 
     @cached_property

@@ -84,7 +84,7 @@ def train_together(experiments: Iterable[Experiment], names: Sequence[str], what
     jobs = {}
     for d in map(replace, experiments):
         for name in names:
-            job = Training(replace(d), name, d.key(name), d.F.n)
+            job = Training(replace(d), name, d.key(name), d.n)
             # Experiments that differ in what they forget alone have their trained model in common.
             jobs.setdefault(repr((name, job.key)), job)
     together([job for job in jobs.values() if job.name != "warm"], what)
