@@ -32,7 +32,8 @@ ENOUGH = 0.95  # share that must be noticed
 ENVIRONMENT = {
     "UNLEARNLIB_PROFILE": "smoke", "UNLEARNLIB_PROGRESS": "0", "UNLEARNLIB_WORKERS": "1",
     "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1",
+    "UNLEARNLIB_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
 }  # fmt: skip
 PASSED = "passed"
 # Imported once, before anything is forked: what takes seconds to load and is not ours.

@@ -48,6 +48,7 @@ def runs(pair):
 def settle(patch, cache):
     patch.setenv("UNLEARNLIB_CACHE", str(cache))
     patch.setenv("UNLEARNLIB_WORKERS", "2")
+    patch.delenv("UNLEARNLIB_THREADS", raising=False)
     patch.delenv("WORLD_SIZE", raising=False)
     patch.setattr(module, "WORTH_IT", dict.fromkeys(module.WORTH_IT, 1))
 

@@ -149,10 +149,21 @@ def test_processes_divide_the_cores(under_torchrun, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.delenv("UNLEARNLIB_THREADS", raising=False)
     for size in (1, 2, 4, 8):
         under_torchrun(0, of=size)
         use_threads("allcnn")
     assert asked == [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("most, model, wanted", [(1, "allcnn", 1), (3, "allcnn", 3), (3, "mlp", 1)])
+def test_a_busy_machine_can_ask_for_fewer_threads(monkeypatch, most, model, wanted):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setenv("UNLEARNLIB_THREADS", str(most))
+    use_threads(model)
+    assert asked == [wanted]
 
 
 def test_only_the_first_writes_and_speaks(under_torchrun, tmp_path, capsys):

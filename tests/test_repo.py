@@ -162,7 +162,7 @@ def test_the_lowest_versions_are_tested_as_the_newest_are_with_results_of_their_
         )
         told = re.findall(r"^(?:-m pytest|UNLEARNLIB_|O\w+=).*$", run.stdout, re.MULTILINE)
         said[target] = {line.replace(f".cache/{target}", ".cache/") for line in told}
-    assert said["test"] == said["test-lowest"] and len(said["test"]) == 9
+    assert said["test"] == said["test-lowest"] and len(said["test"]) == 11
     assert {"UNLEARNLIB_CACHE=.cache/", "UNLEARNLIB_DATA=.cache//data"} <= said["test"]
 
 

@@ -39,6 +39,8 @@ TIMEOUT_VARIABLE = "UNLEARNLIB_TIMEOUT"
 # time under another name, so that what one meeting left in torchrun's store does not disturb the
 # next.
 MEETING_VARIABLE = "UNLEARNLIB_MEETING"
+THREADS = 2  # more gain little; the variable overrides it
+THREADS_VARIABLE = "UNLEARNLIB_THREADS"
 
 REMEDY = (
     "Nothing was released or kept. Look at the first error above, which may be another process's, "
@@ -141,12 +143,15 @@ def processes_here() -> int:
 def use_threads(model: str) -> None:
     """Set the number of threads: one for the MLP, where a second only waits, else at most two.
 
+    UNLEARNLIB_THREADS says another number than two: 1 where other work keeps the cores busy, since
+    a convolution's threads hold their cores while they wait for each other.
     One also in a process that another one started, as lab/parallel.py does: the cores are taken.
     Under torchrun the processes of a machine divide its cores.
     """
     alone = model == "mlp" or parent_process() is not None
     cores = (os.cpu_count() or 1) // processes_here()
-    torch.set_num_threads(1 if alone else max(1, min(2, cores)))
+    most = _number(THREADS_VARIABLE, THREADS)
+    torch.set_num_threads(1 if alone else max(1, min(most, cores)))
 
 
 def sleep_while_waiting() -> None:
