@@ -40,9 +40,10 @@ test test-lowest: export UNLEARNLIB_WORKERS = 1
 test test-lowest: export OMP_NUM_THREADS = 1
 test test-lowest: export UNLEARNLIB_THREADS = 1
 test test-lowest: export OMP_WAIT_POLICY = PASSIVE
+# Notebooks first: a long one at the end would keep one core while the others wait.
 PYTEST = -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-    --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 -p no:benchmark \
-    tests notebooks
+    --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 \
+    -p no:benchmark notebooks tests
 test: .venv/.ready ## run the tests, and every notebook at smoke size
 	$(VENV_PYTHON) $(PYTEST)
 test-lowest: .venv-lowest/.ready ## the same on the lowest versions that pyproject.toml allows

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -130,6 +131,26 @@ PROBLEMS = {
     "mlp": make_mlp,
     "conv": make_conv,
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One worker takes a whole file; and the notebooks that compare the methods, one by one.
+
+    Side by side, each of them would train and tune the same models as the others.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    @cache
+    def compares(file):
+        return file.endswith(".ipynb") and "lab.methods" in (config.rootpath / file).read_text()
+
+    class TogetherOrByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "methods" if compares(file) else file
+
+    return TogetherOrByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
