@@ -44,6 +44,6 @@ def test_every_kind_that_is_stored_is_watched():
     root = repository_root()
     files = [*(root / "unlearnlib").rglob("*.py"), *(root / "notebooks" / "studies").rglob("*.py")]
     calls = "".join(Path(file).read_text(encoding="utf-8") for file in files)
-    named = set(re.findall(r"(?:load_or_make|_kept|_stored)\(\s*\"([\w ]+)\"", calls))
+    named = set(re.findall(r"(?:load_or_make|load_or_train|_kept|_stored)\(\s*\"([\w ]+)\"", calls))
     assert named >= {"trained", "methods", "proved"}
     assert named == set(KEPT["kinds"]), "make each kind in tests/recipes.py, and write its numbers"
