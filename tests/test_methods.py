@@ -12,7 +12,9 @@ from unlearnlib.lab.methods import METHODS, REFERENCES, Method, contender, field
 from unlearnlib.lab.requests import Asked
 from unlearnlib.lab.settings import BATCH, CHAINS, SIGMA, TUNING_SEED
 from unlearnlib.linearised import Linearised
-from unlearnlib.projected_sgd import Run, _Single
+from unlearnlib.objective import Objective
+from unlearnlib.projected_sgd import Run
+from unlearnlib.trainees import Single
 
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=3)
 
@@ -111,9 +113,14 @@ class Counter:
 
     def __init__(self, monkeypatch):
         self.total = 0
-        sizes = {"__call__": lambda H, v: H.F.n, "backward": lambda model, x, y: len(y)}
-        for owner, name in ((Linearised, "__call__"), (_Single, "backward")):
+        sizes = {"__call__": lambda H, v: H.F.n, "backward": self.gradients}
+        for owner, name in ((Linearised, "__call__"), (Single, "backward")):
             monkeypatch.setattr(owner, name, self.counting(getattr(owner, name), sizes[name]))
+
+    @staticmethod
+    def gradients(model, positions):
+        """Of a batch; NegGrad+ sets as many forgotten samples beside those at the positions."""
+        return len(positions) * (1 if type(model.F).batch is Objective.batch else 2)
 
     def counting(self, method, size):
         def counted(this, *arguments):
