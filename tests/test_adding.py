@@ -157,7 +157,7 @@ def test_it_is_run_drawn_and_published(copy):
     assert cells[-2]["outputs"] and cells[-2]["execution_count"] == 4
     touched = {Path(line[3:]).parts[0] for line in git(copy, "status", "--porcelain").splitlines()}
     assert touched == {"README.md", "figures", "notebooks"}
-    laws = "13_decay or documents or minutes or committed_figure"
+    laws = "13_decay or documents or minutes or each_committed_figure"
     run(
         copy,
         "pytest",
