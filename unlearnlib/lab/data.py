@@ -91,7 +91,7 @@ class Images:
     def validation(self) -> Images:
         """Return the training images alone, one in five of them held out as test images."""
         held_out = _stratified(self.y_train)[: len(self.y_train) // 5]
-        kept = torch.ones(len(self.y_train), dtype=torch.bool)
+        kept = torch.ones(len(self.y_train), dtype=torch.bool, device="cpu")
         kept[held_out] = False
         return replace(
             self,
@@ -238,7 +238,7 @@ def _read_cifar10(root: Path, train: bool, download: bool) -> Split:
     # CIFAR-10 is published as pickles; torchvision compares md5 with the original before it reads.
     cifar10 = datasets.CIFAR10(root, train=train, download=download)
     x = torch.from_numpy(cifar10.data).permute(0, 3, 1, 2).contiguous()
-    return x, torch.tensor(cifar10.targets)
+    return x, torch.tensor(cifar10.targets, device="cpu")
 
 
 def _read_svhn(root: Path, train: bool, download: bool) -> Split:
