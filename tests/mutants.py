@@ -193,7 +193,7 @@ MUTANTS = [
     Mutant("unlearn.py", "        check_precision(F)", "        pass"),
     Mutant("unlearn.py", ".module(self.w)", ".module(self.estimate)"),
     Mutant("unlearn.py", "require(not secret,", "require(True,"),
-    Mutant("unlearn.py", "forget=rows, C=torch.tensor(C, device=\"cpu\")", "C=torch.tensor(C)", "processes"),
+    Mutant("unlearn.py", "w=w, forget=rows, ", "w=w, ", "processes"),
     # where the objective is strongly convex
     Mutant("strongly_convex.py", "w, gradient=G", "w, gradient=1.05 * G"),
     Mutant("strongly_convex.py", "refine(F_r, w", "refine(F, w"),

@@ -150,3 +150,16 @@ def test_the_four_references_are_four_models():
     other = Experiment(SMALL, 1000)
     assert (other.F.initial() != d.F.initial()).any()
     assert not torch.equal(runs["elsewhere"], other.w)  # which was trained on all images
+
+
+def test_the_accuracy_so_far_is_that_on_a_sample_of_all_test_images(monkeypatch):
+    """Images that are read from folders come class by class."""
+    monkeypatch.setattr(experiments, "MONITORED", 50)
+    d = Experiment(profiles.load("smoke").mlp_mnist, seed=0)
+    order = d.images.y_test.argsort()
+    y = d.images.y_test[order]
+    vars(d)["images"] = replace(d.images, x_test=d.images.x_test[order], y_test=y)
+    seen = []
+    monkeypatch.setattr(experiments, "accuracy", lambda F, w: seen.append(F) or 0.5)
+    assert d._accuracy_so_far(d.F.initial(), {}) == {"test": 0.5}
+    assert seen[0].n == 50 and len(seen[0].batch(slice(0, 50))[1].unique()) == 10
