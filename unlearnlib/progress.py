@@ -32,7 +32,8 @@ def bar(things: Iterable, what: str, done: int = 0) -> std.tqdm:
 def note(steps: std.tqdm, values: dict) -> None:
     """Say beside a progress bar what was reached so far: numbers by name."""
     numbers = {name: value for name, value in values.items() if isinstance(value, float)}
-    steps.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+    text = ", ".join(f"{name} {value:.3f}" for name, value in numbers.items())
+    steps.set_postfix_str(text, refresh=False)  # the next step shows it, if the bar is due
 
 
 def lines(folder: Path) -> list[str]:
