@@ -1,4 +1,4 @@
-"""Ten steps of training: ours beside a bare loop, and what makes convolutions faster.
+"""Training on a few images: ours beside a bare loop, and what makes convolutions faster.
 
 Nothing here needs a trained model. On a processor that does not multiply bfloat16 its row is left
 out, since it would be twenty times slower there and is never used.
@@ -18,15 +18,19 @@ from unlearnlib.lab.profiles import PAIRS
 from unlearnlib.lab.seeds import generator
 
 STEPS, ROUNDS = 10, 7
-EPOCHS = {"mlp": 20, "allcnn": 1, "resnet18": 1}  # of so many steps, for a time that can be taken
+EPOCHS = {"mlp": 20, "allcnn": 1, "resnet18": 1}  # the MLP's are too short to be timed alone
 
 
 @pytest.fixture(params=PAIRS)
 def first_batches(request, profile):
-    """The objective on the images of ten batches of a pair at the start, and the pair's name."""
+    """A pair at the start, its objective on the images of ten batches, and the task."""
     d = Experiment(replace(profile.pair(request.param), batch_size=BATCH), seed=0)
     use_threads(d.pair.model)
-    return d, d.F.only(range(STEPS * BATCH)), f"{STEPS} steps of training, {PAIRS[request.param]}"
+    return (
+        d,
+        d.F.only(range(STEPS * BATCH)),
+        f"training on {STEPS * BATCH:,} images, {PAIRS[request.param]}",
+    )
 
 
 def ours(d, F, **changed):
