@@ -163,3 +163,12 @@ def test_the_accuracy_so_far_is_that_on_a_sample_of_all_test_images(monkeypatch)
     monkeypatch.setattr(experiments, "accuracy", lambda F, w: seen.append(F) or 0.5)
     assert d._accuracy_so_far(d.F.initial(), {}) == {"test": 0.5}
     assert seen[0].n == 50 and len(seen[0].batch(slice(0, 50))[1].unique()) == 10
+
+
+def test_the_seeds_of_a_pair_share_their_images():
+    """Half a gigabyte each, if every experiment normalised all of CIFAR-10 for itself."""
+    first, second = Experiment(SMALL, 0), Experiment(replace(SMALL, C=3.0), 1)
+    assert first.F.x.data_ptr() == second.F.x.data_ptr()
+    assert first.F_test.x.data_ptr() == second.F_test.x.data_ptr()
+    held_out = [Experiment(SMALL, seed, tuning=True) for seed in (0, 1)]
+    assert held_out[0].F.x.data_ptr() == held_out[1].F.x.data_ptr() != first.F.x.data_ptr()
