@@ -105,7 +105,9 @@ class Unfinished:
         kept = self._kept() if self.path.exists() else None
         if not ranks().agree(_truth(kept is not None)):
             return None
-        return kept or self._kept()
+        kept = kept or self._kept()
+        ranks().agree(_truth(True))  # nobody trains on, and writes anew, before all have read
+        return kept
 
     def remove(self) -> None:
         if first():
