@@ -355,7 +355,7 @@ MUTANTS = [
     Mutant("trainees.py", "len(own) / len(positions)", "1.0"),
     Mutant("trainees.py", "self.w.grad.copy_(self.reduce(self.w.grad))", "pass"),
     Mutant("trainees.py", "mean if self.reduce is None else self.reduce(mean)", "mean"),
-    Mutant("trainees.py", "type(F).batch is Objective.batch and ", ""),
+    Mutant("trainees.py", "not F.paired and ", ""),
     Mutant("trainees.py", " and not batchnorm.layers(F.model)\n", "\n"),
     Mutant("precision.py", 'WITHOUT_DOUBLE = ("mps",)', "WITHOUT_DOUBLE = ()"),
     Mutant("draws.py", "device=home(generator)).to(like)", ").to(like)"),

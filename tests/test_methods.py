@@ -12,7 +12,6 @@ from unlearnlib.lab.methods import METHODS, REFERENCES, Method, contender, field
 from unlearnlib.lab.requests import Asked
 from unlearnlib.lab.settings import BATCH, CHAINS, SIGMA, TUNING_SEED
 from unlearnlib.linearised import Linearised
-from unlearnlib.objective import Objective
 from unlearnlib.projected_sgd import Run
 from unlearnlib.trainees import Single
 
@@ -120,7 +119,7 @@ class Counter:
     @staticmethod
     def gradients(model, positions):
         """Of a batch; NegGrad+ sets as many forgotten samples beside those at the positions."""
-        return len(positions) * (1 if type(model.F).batch is Objective.batch else 2)
+        return len(positions) * (2 if model.F.paired else 1)
 
     def counting(self, method, size):
         def counted(this, *arguments):

@@ -151,10 +151,8 @@ def recognise(F) -> Sum | str:
     The form is read off parameters, buffers, labels and the loss's identity. Whether the model
     computes what the form says is then tried on four samples: this is evidence, not a proof.
     """
-    net, center = (
-        copy.deepcopy(F.model).cpu(),
-        torch.zeros_like(F.initial()) if F.center is None else F.center,
-    )
+    net = copy.deepcopy(F.model).cpu()
+    center = torch.zeros_like(F.initial()) if F.center is None else F.center
     buffers = {k: q.numpy(force=True) for k, q in F.buffers.items()}
     weights, gain = [*net.parameters()], getattr(net, "gain", 1.0)  # frozen ones too: then refused
     start, signs = buffers.pop("start", np.zeros(weights[0].shape)), buffers.pop("signs", None)

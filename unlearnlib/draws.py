@@ -6,7 +6,12 @@ import torch
 from torch import Generator, Tensor
 
 
-def normal(shape: int | tuple[int, ...], like: Tensor, generator: Generator | None, dtype=None):
+def normal(
+    shape: int | tuple[int, ...],
+    like: Tensor,
+    generator: Generator | None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     """Standard normal numbers of this shape, drawn in `dtype` and given the type of `like`."""
     return torch.randn(shape, generator=generator, dtype=dtype, device=home(generator)).to(like)
 

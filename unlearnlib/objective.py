@@ -57,6 +57,8 @@ class Objective:
     torch.nn.utils.parameters_to_vector does. Raises InputError for inputs the model cannot take.
     """
 
+    paired = False  # whether `batch` returns more samples than it is given positions
+
     def __init__(
         self,
         model: nn.Module,

@@ -183,7 +183,7 @@ def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:
 
 
 def _check_batches(F: Objective, w: Tensor, n: int, batch_size: int) -> None:
-    if type(F).batch is Objective.batch:  # not where each sample is joined by another, as NegGrad+
+    if not F.paired:
         better = next((b for b in range(batch_size + 1, n + 1) if n % b != 1), "any, for n >= 2")
         remedy = f"n = {n} in batches of {batch_size} ends in one, so take batch_size = {better}"
         batchnorm.check_batch(F, w, n % batch_size or batch_size, remedy)

@@ -109,6 +109,5 @@ class Stacked:
 
 
 def _by_sample(F: Objective) -> bool:
-    """Whether processes can divide F's batches: no BatchNorm, and no samples that come in pairs."""
-    alone = type(F).batch is Objective.batch and not batchnorm.layers(F.model)
-    return F.reduce.size > 1 and alone
+    """Whether processes divide F's batches: no BatchNorm, and no samples that come in pairs."""
+    return F.reduce.size > 1 and not F.paired and not batchnorm.layers(F.model)

@@ -26,11 +26,8 @@ def first_batches(request, profile):
     """A pair at the start, its objective on the images of ten batches, and the task."""
     d = Experiment(replace(profile.pair(request.param), batch_size=BATCH), seed=0)
     use_threads(d.pair.model)
-    return (
-        d,
-        d.F.only(range(STEPS * BATCH)),
-        f"training on {STEPS * BATCH:,} images, {PAIRS[request.param]}",
-    )
+    task = f"training on {STEPS * BATCH:,} images, {PAIRS[request.param]}"
+    return d, d.F.only(range(STEPS * BATCH)), task
 
 
 def ours(d, F, **changed):

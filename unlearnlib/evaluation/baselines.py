@@ -57,6 +57,8 @@ class Contrast(View):
     BatchNorm sees both as one batch. For training alone: `value` and `gradient` mean nothing here.
     """
 
+    paired = True
+
     def __init__(
         self, F_r: Objective, F_u: Objective, alpha: float, generator: torch.Generator | None
     ):

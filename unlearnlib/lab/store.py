@@ -105,6 +105,7 @@ class Unfinished:
         kept = self._kept() if self.path.exists() else None
         if not ranks().agree(_truth(kept is not None)):
             return None
+        _require_shared(self.path)
         kept = kept or self._kept()
         ranks().agree(_truth(True))  # nobody trains on, and writes anew, before all have read
         return kept
@@ -154,16 +155,21 @@ def _kept(path: Path) -> Stored | None:
 
 
 def _read(path: Path, fresh: bool) -> Stored:
+    _require_shared(path)
+    tensors, metadata = load_tensors(path)
+    _USED.add(metadata["commit"])
+    tensors = {name: tensor.to(device()) for name, tensor in tensors.items()}
+    return Stored(tensors, json.loads(metadata["info"]), path, fresh, metadata["commit"])
+
+
+def _require_shared(path: Path) -> None:
+    """Refuse to go on where the first process has a file that this one does not see."""
     require(
         path.exists(),
         f"{path} is there for the first process and not for this one; set UNLEARNLIB_CACHE to a "
         "folder that all machines share.",
         DataError,
     )
-    tensors, metadata = load_tensors(path)
-    _USED.add(metadata["commit"])
-    tensors = {name: tensor.to(device()) for name, tensor in tensors.items()}
-    return Stored(tensors, json.loads(metadata["info"]), path, fresh, metadata["commit"])
 
 
 def _truth(value: bool) -> Tensor:
