@@ -13,7 +13,7 @@ import torch
 
 from studies.nb11_budget_and_utility import worlds
 from studies.nb12_paper_and_release import training
-from unlearnlib.lab import curvature, data, methods, profiles, proved, stationary
+from unlearnlib.lab import contenders, curvature, data, methods, profiles, proved, stationary
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.files import cache_root, load_tensors
 
@@ -31,13 +31,14 @@ def pairs():
 def made():
     """Kind -> recipe, and by name the length of each vector that it keeps, or of a change."""
     networks = mlp, cnn = [Experiment(pair, 0) for pair in pairs()]
-    runs = {name: changed(networks, name) for name in ("retrained", "elsewhere", "warm")}
+    runs = {name: changed(networks, name) for name in ("retrained", "elsewhere", "warm", "again")}
     canaries, shadows = worlds.Canaries(mlp, SIZES), worlds.Shadows(mlp, SIZES)
     still = stationary.Stationary(mlp.pair, 0)
     held_out = training.trained_on_a_part(mlp, without_forgotten=True)
     vectors = runs | {
         "trained": {d.pair.name: d.w - d.F.initial() for d in networks},
-        "methods": by_method(mlp) | {"CNN": forgotten(cnn, "certified (CG)", 100 * cnn.pair.lam)},
+        "methods": by_method(mlp)
+        | {"CNN": forgotten(cnn, "certified (CG)", (100 * cnn.pair.lam, 1e-3))},
         "stationary": {"level": still.at(stationary.LEVELS[1]) - still.d.w},
         "proved": {problem.name: proved_weights(problem) for problem in problems()},
         "canaries": changes(canaries.models),
@@ -65,7 +66,7 @@ def by_method(d):
 
 
 def forgotten(d, method, setting):
-    return methods.contender(d, method, setting).w - d.w
+    return contenders.contender(d, method, setting).w - d.w
 
 
 def problems():

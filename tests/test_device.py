@@ -14,8 +14,9 @@ import unlearnlib as ul
 from unlearnlib import draws, precision, spectrum
 from unlearnlib.errors import InputError
 from unlearnlib.evaluation import attacks, baselines, fisher, lcodec, metrics
-from unlearnlib.lab import curvature, device, methods, profiles, proved, toy
+from unlearnlib.lab import contenders, curvature, device, profiles, proved, toy
 from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.methods import METHODS
 
 TERMS = dict(C=20.0, lam=20.0, delta=1e-5, sigma=0.1)
 TRAIN = dict(epochs=2, lr=0.1, batch_size=8)
@@ -84,8 +85,8 @@ def test_so_does_the_lab(tmp_path, monkeypatch, elsewhere):
     for name in ("trained", "retrained", "warm"):
         assert getattr(d, name).w.device == torch.device("cpu")
     assert curvature.measure(d).M > 0
-    for method in ("certified (CG)", "fine-tuning", "Fisher forgetting"):
-        assert methods.contender(d, method, methods.METHODS[method].settings(d.pair)[0])
+    for name in ("certified (CG)", "fine-tuning", "Fisher forgetting"):
+        assert contenders.contender(d, name, METHODS[name].settings(d.pair)[0])
     F, forget = toy.convex()
     assert toy.landscape(F, F.initial().flatten(), 1.0, side=3) and toy.points(F, forget)
 

@@ -138,10 +138,10 @@ def test_a_run_in_common_is_made_once_and_warm_starts_come_last(pair, monkeypatc
     started = []
     monkeypatch.setattr(module, "_run", lambda jobs, count, what: started.append(jobs))
     ds = [Experiment(pair, 0), Asked(pair, 0, wanted=(3, 14))]
-    train_together(ds, ("trained", "retrained", "elsewhere", "warm"), "models")
+    train_together(ds, ("trained", "retrained", "elsewhere", "warm", "again"), "models")
     assert [[job.name for job in jobs] for jobs in started] == [
         ["trained", "retrained", "elsewhere", "retrained", "elsewhere"],
-        ["warm", "warm"],
+        ["warm", "again", "warm", "again"],
     ]
     for job in started[0] + started[1]:
         assert vars(job.d).keys() == {field.name for field in fields(job.d)}  # no images travel

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unlearnlib import InputError
-from unlearnlib.lab import methods, profiles
+from unlearnlib.lab import contenders, profiles
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.requests import Asked, asked, in_turn, look_alikes, random_samples, whole_class
 from unlearnlib.lab.store import Stored
@@ -78,13 +78,13 @@ def test_an_experiment_that_is_asked_keeps_its_pair_seed_and_held_out_images():
 
 
 def test_two_requests_of_one_size_are_answered_each_for_itself(monkeypatch):
-    keys, kept = [], {"scores": {}, "seconds": 0.0}
+    keys, kept = [], {"seconds": 0.0}
     made = Stored({"w": torch.zeros(1)}, kept, Path(), fresh=True, commit="")
     monkeypatch.setattr(
-        methods, "load_or_make", lambda kind, key, *a, **b: (keys.append(key), made)[1]
+        contenders, "load_or_make", lambda kind, key, *a, **b: (keys.append(key), made)[1]
     )
     for wanted in ((2, 5, 9), (2, 5, 8)):
-        methods.contender(Asked(SMALL, 0, wanted=wanted), "certified (CG)", 1.0)
+        contenders.contender(Asked(SMALL, 0, wanted=wanted), "certified (CG)", (1.0, 0.01))
     assert keys[0] != keys[1]
 
 

@@ -1,28 +1,22 @@
-"""When a claim counts as reproduced: each branch, and no credit for doing nothing."""
+"""When a claim counts as reproduced: each branch. What a null test adds is in test_nulls.py."""
 
 import pandas as pd
 import pytest
 
 from unlearnlib.lab import verdicts
 
-METHODS = ["certified (CG)", "fine-tuning"]
-
 
 @pytest.mark.parametrize(
     ("rule", "arguments", "verdict"),
     [
-        (verdicts.forgets, (0.1, 0.04), "reproduced"),
-        (verdicts.forgets, (0.1, 0.05), "not reproduced"),
-        (verdicts.costs_accuracy, (0.9, 0.6), "reproduced"),
-        (verdicts.costs_accuracy, (0.9, 0.8), "partly"),
-        (verdicts.shapes, ([5.0, 9.0], [5.0, 8.0]), "reproduced"),
-        (verdicts.shapes, ([5.0, 9.0], [5.0, 9.0]), "not reproduced"),
-        (verdicts.comes_to_rest, ([3.0, 0.5],), "partly"),
-        (verdicts.comes_to_rest, ([3.0, 0.6],), "not reproduced"),
-        (verdicts.unbiased, ([0.001, 0.01],), "reproduced"),
-        (verdicts.unbiased, ([0.001, 0.02],), "partly"),
-        (verdicts.faster_by_formula, (pd.Series([11.0, 12.0]), 10), "partly"),
-        (verdicts.faster_by_formula, (pd.Series([9.0, 8.0]), 10), "not reproduced"),
+        (verdicts.comes_to_rest, ({"Adam": [0.1, 0.05]}, "Adam"), "reproduced"),
+        (verdicts.comes_to_rest, ({"Adam": [3.0, 0.1]}, "Adam"), "partly"),
+        (verdicts.comes_to_rest, ({"Adam": [3.0, 0.11]}, "Adam"), "not reproduced"),
+        (verdicts.unbiased, ({"LiSSA": 1.5}, "LiSSA"), "reproduced"),
+        (verdicts.unbiased, ({"LiSSA": 1.51}, "LiSSA"), "not reproduced"),
+        (verdicts.approaches, ({"w": 0.5}, "w"), "reproduced"),
+        (verdicts.approaches, ({"w": 0.1}, "w"), "partly"),
+        (verdicts.approaches, ({"w": 0.09}, "w"), "not reproduced"),
     ],
 )
 def test_the_rules_on_both_sides_of_their_boundary(rule, arguments, verdict):
@@ -30,76 +24,26 @@ def test_the_rules_on_both_sides_of_their_boundary(rule, arguments, verdict):
     assert found == verdict and why
 
 
-def gaps(ours, trained, elsewhere=0.01, other=0.05):
-    columns = ["certified (CG)", "fine-tuning", "trained", "elsewhere"]
-    rows = [[o, other, trained, elsewhere] for o in ours]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def test_the_closest_wins_if_it_beats_doing_nothing_by_more_than_chance():
-    assert verdicts.closest(gaps([0.01, 0.02, 0.01], trained=0.06), METHODS)[0] == "reproduced"
-    assert verdicts.closest(gaps([0.01, 0.09, 0.09], trained=0.06), METHODS)[0] == "partly"
-    assert verdicts.closest(gaps([0.01, 0.09], trained=0.06), METHODS)[0] == "partly"  # half
-    assert verdicts.closest(gaps([0.09, 0.09], trained=0.2), METHODS)[0] == "not reproduced"
-
-
-def test_no_credit_for_being_as_close_as_doing_nothing():
-    """The smallest gap of all methods, and the trained model's."""
-    verdict, why = verdicts.closest(gaps([0.02] * 3, trained=0.02), METHODS)
-    assert verdict == "not reproduced" and "won 0 of 3" in why
-    within_chance = gaps([0.02] * 3, trained=0.025, elsewhere=0.01)
-    assert verdicts.closest(within_chance, METHODS)[0] == "not reproduced"
-
-
-def auc(*pairs):
-    """(ours, trained) for each pair; retrained at 0.5, from 0.48 to 0.52, and again at 0.51."""
-    rows = {}
-    for k, (ours, trained) in enumerate(pairs):
-        rows[k, "retrained"] = (0.5, 0.48, 0.52)
-        rows[k, "certified (CG)"] = (ours, 0, 1)
-        rows[k, "trained"] = (trained, 0, 1)
-        rows[k, "elsewhere"] = (0.51, 0, 1)
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
-    table.index = pd.MultiIndex.from_tuples(table.index, names=["pair", "method"])
-    return table
-
-
 @pytest.mark.parametrize(
-    ("pairs", "verdict"),
+    ("to_plateau", "to_end", "verdict"),
     [
-        ([(0.51, 0.6), (0.51, 0.6), (0.7, 0.6)], "reproduced"),
-        ([(0.51, 0.6), (0.7, 0.6), (0.7, 0.6)], "partly"),
-        ([(0.51, 0.51), (0.51, 0.51), (0.7, 0.6)], "partly"),  # inside, and so is the trained one
-        ([(0.51, 0.505), (0.7, 0.6)], "not reproduced"),
-        ([(0.501, 0.508)] * 3, "partly"),  # nearer by less than two retrainings differ
-        ([(0.4, 0.6), (0.4, 0.6)], "not reproduced"),  # below the interval is a signal too
+        ((11, 12), (20, 30), "reproduced"),
+        ((10, 12), (20, 30), "partly"),
+        ((1, 2), (11, 9), "partly"),
+        ((1, 2), (10, 9), "not reproduced"),
     ],
 )
-def test_membership_is_judged_by_the_retrained_model(pairs, verdict):
-    assert verdicts.competitive(auc(*pairs))[0] == verdict
-
-
-def test_faster_on_all_on_some_on_none():
-    def judged(*factors):
-        return verdicts.faster(pd.Series(factors), claimed=10)[0]
-
-    assert [judged(11, 12), judged(9, 12), judged(10, 12), judged(1, 10)] == [
-        "reproduced", "partly", "partly", "not reproduced"
-    ]  # fmt: skip
+def test_faster_than_either_retraining_on_every_pair(to_plateau, to_end, verdict):
+    found, why = verdicts.faster(pd.Series(to_plateau), pd.Series(to_end), claimed=10)
+    assert found == verdict and "of 2 pairs" in why
 
 
 def test_the_470_is_judged_at_the_papers_size_alone():
-    assert verdicts.faster_than_exact(500, 60_000, 26_506)[0] == "reproduced"
-    assert verdicts.faster_than_exact(400, 60_000, 26_506)[0] == "not reproduced"
+    assert verdicts.faster_than_exact(470, 60_000, 26_506)[0] == "reproduced"
+    assert verdicts.faster_than_exact(469, 60_000, 26_506)[0] == "not reproduced"
     for factor in (5, 5000):
         for n, p in ((4_000, 6_000), (60_000, 6_000), (4_000, 26_506)):
-            verdict, why = verdicts.faster_than_exact(factor, n, p)
-            assert verdict == "partly" and "not judged" in why
-
-
-def test_an_update_approximates_from_half_of_the_way_on():
-    found = [verdicts.approximates(share)[0] for share in (0.6, 0.2, 0.01, -1.0)]
-    assert found == ["reproduced", "partly", "not reproduced", "not reproduced"]
+            assert verdicts.faster_than_exact(factor, n, p)[0] == "not judged"
 
 
 def by(columns, *rows):
@@ -107,35 +51,25 @@ def by(columns, *rows):
 
 
 @pytest.mark.parametrize(
-    ("bound", "error", "verdict"),
-    [
-        ((100, 41), (7.9, 5), "reproduced"),
-        ((100, 41), (9, 8), "partly"),  # to doing nothing, not below
-        ((100, 41), (7, 7.9), "partly"),  # the bound alone: the error rises
-        ((100, 41), (8.00001, 8), "partly"),  # the bound alone: it hardly changes
-        ((100, 99), (9, 5), "partly"),  # the error alone
-        ((100, 99), (7, 7.9), "not reproduced"),
-    ],
+    ("row", "verdict"),
+    [((100, 41), "reproduced"), ((100, 50), "reproduced"), ((100, 51), "partly")],
 )
-def test_a_larger_damping_must_gain_on_doing_nothing(bound, error, verdict):
-    tables = [by([1.0, 1e5], row) for row in (bound, error, (8, 8))]
-    found, why = verdicts.tightens(*tables)
-    assert found == verdict
-    change = error[1] / error[0] - 1
-    assert ("falls with lam" if change < -1e-3 else "rises" if change > 1e-3 else "hardly") in why
+def test_a_bound_must_halve_at_every_seed(row, verdict):
+    assert verdicts.tightens(by([1.0, 1e5], (100, 41), row))[0] == verdict
+    assert verdicts.tightens(by([1.0, 1e5], (100, 51)))[0] == "not reproduced"
 
 
-def test_the_error_must_fall_at_every_seed():
-    bound, error, nothing = (by([1.0, 1e5], one, other) for one, other in (
-        ((100, 41), (100, 41)), ((7.9, 5), (7, 7.9)), ((8, 8), (8, 8))
-    ))  # fmt: skip
-    assert verdicts.tightens(bound, error, nothing)[0] == "partly"
+@pytest.mark.parametrize(
+    ("row", "verdict"), [((8, 7.9), "reproduced"), ((8, 7.9999), "partly"), ((7.9, 8), "partly")]
+)
+def test_an_error_must_fall_by_more_than_a_hair_at_every_seed(row, verdict):
+    assert verdicts.reduces(by([1.0, 1e5], (8, 5), row))[0] == verdict
+    assert verdicts.reduces(by([1.0, 1e5], (5, 8)))[0] == "not reproduced"
 
 
 def test_a_damping_that_was_refused_is_left_out():
     lams = [0.1, 1.0, 1e5]
-    tables = by(lams, (1e9, 100, 41)), by(lams, (float("nan"), 7.9, 5)), by(lams, (8, 8, 8))
-    assert verdicts.tightens(*tables)[0] == "reproduced"
+    assert verdicts.reduces(by(lams, (float("nan"), 7.9, 5), (1.0, 7.9, 5)))[0] == "reproduced"
 
 
 @pytest.mark.parametrize(
@@ -147,27 +81,18 @@ def test_a_bound_is_independent_up_to_a_tenth(row, verdict):
 
 
 @pytest.mark.parametrize(
-    ("error", "nothing", "test", "verdict"),
+    ("error", "test", "verdict"),
     [
-        ((2, 4, 10), (3, 5, 11), (0.9, 0.9, 0.9), "reproduced"),
-        ((2, 4, 10), (2, 4, 10), (0.9, 0.9, 0.9), "partly"),  # the ball's merit, not the step's
-        ((2, 4, 10), (3, 5, 11), (0.9, 0.8, 0.9), "partly"),  # at a cost
-        ((2, 8, 10), (3, 9, 11), (0.9, 0.9, 0.9), "partly"),  # another radius, at none
-        ((2, 9.9, 10), (3, 11, 11), (0.5, 0.9, 0.9), "not reproduced"),  # another, at a cost
-        ((9, 10, 10), (9, 10, 10), (0.9, 0.9, 0.9), "not reproduced"),
+        ((2, 4, 10), (0.9, 0.9, 0.9), "reproduced"),
+        ((2, 5, 10), (0.9, 0.9, 0.9), "partly"),  # another radius, at no cost
+        ((2, 4, 10), (0.9, 0.8, 0.9), "partly"),  # at a cost
+        ((2, 9.9, 10), (0.5, 0.9, 0.9), "not reproduced"),  # another, at a cost
+        ((9, 10, 10), (0.9, 0.9, 0.9), "not reproduced"),
     ],
 )
-def test_a_ball_must_halve_the_error_at_little_cost(error, nothing, test, verdict):
+def test_a_ball_must_halve_the_error_at_little_cost(error, test, verdict):
     radii = [4.0, 20.0, float("inf")]
-    tables = [by(radii, row) for row in (error, nothing, test, (1, 0.2, 0))]
-    assert verdicts.constrained(*tables)[0] == verdict
-
-
-def test_a_ball_that_was_never_reached_is_said_to_be_so():
-    radii = [20.0, float("inf")]
-    same = by(radii, (5, 5))
-    verdict, why = verdicts.constrained(same, same, same, by(radii, (0, 0)))
-    assert verdict == "not reproduced" and "which no step ever reaches" in why
+    assert verdicts.constrained(by(radii, error), by(radii, test))[0] == verdict
 
 
 @pytest.mark.parametrize(
@@ -181,13 +106,6 @@ def test_a_ball_that_was_never_reached_is_said_to_be_so():
 )
 def test_gradient_and_bound_must_both_fall(gradient, bound, verdict):
     assert verdicts.falls(by([1, 10], gradient), by([1, 10], bound))[0] == verdict
-
-
-@pytest.mark.parametrize(
-    ("error", "verdict"), [(4, "reproduced"), (8, "partly"), (9.99, "not reproduced")]
-)
-def test_a_sequence_must_come_nearer_than_doing_nothing(error, verdict):
-    assert verdicts.follows(by([1, 10], (5, error)), by([1, 10], (5, 10)))[0] == verdict
 
 
 @pytest.mark.parametrize(

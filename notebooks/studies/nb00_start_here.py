@@ -76,7 +76,7 @@ def forgetting(results: Saved) -> Figure:
     """Forgetting on a network: accuracy on forgotten, retained and test images (main table, one
     pair).
     """
-    fig, (ax,) = canvas(width=7.5)
+    fig, (ax,) = canvas()
     table = results.table("accuracy")
     for i, model in enumerate(MODELS):
         for j, samples in enumerate(SETS):
@@ -104,7 +104,7 @@ def forgetting(results: Saved) -> Figure:
 
 def price(results: Saved) -> Figure:
     """Accuracy under noise, and the epsilon that the noise buys (Theorem 2.3)."""
-    fig, (ax,) = canvas(width=7.5, height=4.0)
+    fig, (ax,) = canvas(height=4.0)
     table = results.table("noise")
     spread = table.groupby("sigma").accuracy.agg(["mean", "min", "max"]) * 100
     ax.fill_between(spread.index, spread["min"], spread["max"], color="#CC79A7", alpha=0.25)

@@ -20,7 +20,7 @@ def path(results: Saved) -> Figure:
     """Projected gradient descent on two weights whose free minimum lies outside the ball
     (Algorithm 1).
     """
-    fig, (ax,) = canvas(height=4.4, width=5.6)
+    fig, (ax,) = canvas(height=4.4)
     grid = results.numbers["landscape"]["value"]
     values = np.array(grid["values"])
     levels = values.min() + np.geomspace(3e-3, 1.2, 10)
@@ -48,7 +48,7 @@ def path(results: Saved) -> Figure:
 
 def binding(results: Saved) -> Figure:
     """Norm, share of projected steps and accuracy, by radius (Section 3)."""
-    fig, (norms, share, score) = canvas(3, width=4.4)
+    fig, (norms, share, score) = canvas(3)
     epochs, ends = results.table("epochs"), results.table("ends")
     radii = sorted(ends.C.unique())
     adam = epochs[epochs.optimiser == "Adam"]
@@ -86,7 +86,7 @@ def gradients(results: Saved) -> Figure:
     """What is left of the gradient at the end, along the weights and across them (assumption of
     Theorem 3.4).
     """
-    fig, axes = canvas(3, width=4.4)
+    fig, axes = canvas(3)
     ends = results.table("ends")
     radii = sorted(ends.C.unique())
     for ax, name in zip(axes, OPTIMISERS, strict=True):
@@ -109,7 +109,7 @@ def gradients(results: Saved) -> Figure:
 
 def starts(results: Saved) -> Figure:
     """Norms of fresh networks against the released radius (Section 3)."""
-    fig, (ax,) = canvas(width=7.0, height=3.0)
+    fig, (ax,) = canvas(height=3.0)
     table = results.table("initial norms")
     names = [f"{row.model}\n{row.norm_layer}" for row in table.itertuples()]
     where = np.arange(len(table))

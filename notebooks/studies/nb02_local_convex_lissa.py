@@ -15,7 +15,7 @@ from unlearnlib.text import number
 
 def spectral_filter(results: Saved) -> Figure:
     """What LiSSA makes of each eigenvalue, run and formula (Proposition 3.5)."""
-    fig, (ax,) = canvas(width=7.5, height=4.2)
+    fig, (ax,) = canvas(height=4.2)
     measured = results.table("filter")
     low, high = measured.eigenvalue.min(), measured.eigenvalue.max()
     a = np.geomspace(low / 2, high * 2, 300)
@@ -36,7 +36,7 @@ def spectral_filter(results: Saved) -> Figure:
 
 def scales(results: Saved) -> Figure:
     """Residual by scale: divergence, convergence, and a scale too large (Proposition 3.5)."""
-    fig, (ax,) = canvas(width=7.0)
+    fig, (ax,) = canvas()
     table = results.table("scales")
     fixed, auto = table[~table.diverged & ~table.auto], table[table.auto]
     by_scale = fixed.groupby("scale").residual.agg(["mean", "min", "max"])
@@ -97,7 +97,7 @@ def solvers(results: Saved) -> Figure:
 
 def exact(results: Saved) -> Figure:
     """Seconds by number of weights: dense solve, LiSSA, conjugate gradient (470x)."""
-    fig, (ax,) = canvas(width=7.0)
+    fig, (ax,) = canvas()
     table = results.table("exact")
     for name in ("dense solve", "LiSSA", "conjugate gradient"):
         ax.plot(table.p, table[name], color=COLOURS[name], marker=MARKERS[name], label=name)

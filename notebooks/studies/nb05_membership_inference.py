@@ -99,9 +99,9 @@ def attacks_retained(results: Saved) -> Figure:
 def _attacks(results: Saved, pair: str, question: str) -> Figure:
     """Draw each attacker on each method, a panel for each of three metrics, with 95% intervals."""
     table = results.rows(f"attacks, {question}", pair)
-    fig, axes = canvas(3, width=4.4, height=5.6)
+    fig, axes = canvas(3, height=5.6)
     for i, (ax, metric) in enumerate(zip(axes, CHANCE, strict=True)):
-        _panel(ax, table[table.metric == metric], labelled=i == 0)
+        _panel(ax, table[table.metric == metric], labelled=i % 2 == 0)
         ax.axvline(CHANCE[metric], color="#000000", ls=":", lw=1)
         ax.set_xlabel(metric)
     for attacker, marker in ATTACKERS.items():

@@ -14,16 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import (
-    COLOURS,
-    MARKERS,
-    by_method,
-    canvas,
-    few_decades,
-    headline,
-    panels,
-    wrapped,
-)
+from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, few_decades, headline, wrapped
 from unlearnlib.lab.profiles import PAIRS, Pair
 from unlearnlib.lab.results import Saved
 from unlearnlib.lab.settings import TUNING_SEED
@@ -109,7 +100,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 def plateaus(results: Saved) -> Figure:
     """Validation accuracy by epoch, and where retraining counts as done (more than 10x)."""
     curves, needed = results.table("validation"), results.table("retraining").set_index("pair")
-    fig, axes = canvas(len(needed), width=4.4, height=3.2)
+    fig, axes = canvas(len(needed), height=3.2)
     for ax, pair in zip(axes, needed.index, strict=True):
         of_pair = curves[curves.pair == pair]
         epochs = needed.loc[pair, "epochs needed"]
@@ -124,13 +115,13 @@ def plateaus(results: Saved) -> Figure:
 def seconds(results: Saved) -> Figure:
     """Seconds of each method against retraining (more than 10x)."""
     table, needed = results.table("seconds"), results.table("retraining").set_index("pair")
-    fig, axes = panels(len(needed), width=4.6, height=4.0)
+    fig, axes = canvas(len(needed), height=4.0)
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, needed.index, strict=True)):
         timed = table[table.pair == pair].set_index("method")
         taken, times = timed.seconds, timed.runs.iloc[0]
         retraining = needed.loc[pair, "seconds"]
-        places = by_method(ax, methods, labelled=i == 0)
+        places = by_method(ax, methods, labelled=i % 2 == 0)
         for name, place in places.items():
             if name not in taken:
                 continue
@@ -156,7 +147,7 @@ def seconds(results: Saved) -> Figure:
 
 def exact(results: Saved) -> Figure:
     """The exact Hessian by number of images, and both solvers (470x)."""
-    fig, (ax,) = canvas(width=7.0, height=4.0)
+    fig, (ax,) = canvas(height=4.0)
     table = results.table("exact")
     facts = results.numbers["exact facts"]["value"]
     slope, offset, full = facts["slope"], facts["offset"], facts["n"]
@@ -197,7 +188,7 @@ def exact(results: Saved) -> Figure:
 
 def growth(results: Saved) -> Figure:
     """Cost by images, steps and weights (complexity of LiSSA)."""
-    fig, axes = canvas(3, width=4.4, height=3.6)
+    fig, axes = canvas(3, height=3.6)
     table = results.table("growth")
     for ax, (quantity, label) in zip(
         axes, (("n", "samples n"), ("p", "weights p"), ("s", "steps s (CG: products)")), strict=True
@@ -225,7 +216,7 @@ def growth(results: Saved) -> Figure:
 
 def speed_up(results: Saved) -> Figure:
     """The speed-up as a formula, by images (more than 10x)."""
-    fig, (ax,) = canvas(width=7.5, height=4.8)
+    fig, (ax,) = canvas(height=4.8)
     n = np.geomspace(500, 1e6, 200)
     at_paper = results.numbers["paper's setting"]["value"]
     for row in results.table("costs").itertuples():

@@ -10,7 +10,7 @@ from unlearnlib.errors import NegativeCurvatureError
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, band, canvas, headline, panels, ramp, runs, wrapped
+from unlearnlib.lab.plots import COLOURS, band, canvas, headline, ramp, runs, wrapped
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 
@@ -55,7 +55,7 @@ def forget_size_row(d: Experiment) -> dict:
 def bounds(results: Saved) -> Figure:
     """Bound, its parts, 2C and real error by damping (Table 3)."""
     table = results.table("dampings")
-    fig, axes = panels(table.pair.nunique(), width=6.0, height=4.2)
+    fig, axes = canvas(table.pair.nunique(), height=4.2)
     for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for part, label in PARTS.items():
             band(ax, of_pair, "lam", part, color=COLOURS[part], ls="--", lw=1, label=label)
@@ -78,7 +78,7 @@ def bounds(results: Saved) -> Figure:
 def covered(results: Saved) -> Figure:
     """What the real step removes of the distance, by damping (Table 3)."""
     table = results.table("dampings")
-    fig, axes = canvas(table.pair.nunique(), width=5.0, height=3.4)
+    fig, axes = canvas(table.pair.nunique(), height=3.4)
     for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         of_pair = of_pair.assign(
             retrained=1 - of_pair.error / of_pair.nothing,
@@ -96,7 +96,7 @@ def covered(results: Saved) -> Figure:
 def forget_sizes(results: Saved) -> Figure:
     """Bound, real error and F1 by the size of the forget set (bound independent of n_u)."""
     table = results.table("forget sizes")
-    fig, (lengths, scores) = canvas(2, width=5.6, height=3.8)
+    fig, (lengths, scores) = canvas(2, height=3.8)
     band(lengths, table, "n_u", "bound", color=COLOURS["bound"], label="bound (Theorem 3.4 with G)")
     band(lengths, table, "n_u", "error", color=COLOURS["unlearned"], marker="o", label="real error")
     lengths.axhline(table["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
@@ -123,7 +123,7 @@ def stationary_sizes(results: Saved) -> Figure:
     """Distance to retraining by the size of the forget set, where training was finished."""
     table = results.table("stationary")
     table = table[table.forget != "one class"]
-    fig, (ax,) = canvas(width=6.6, height=4.0)
+    fig, (ax,) = canvas(height=4.0)
     band(ax, table, "n_u", "nothing", color=COLOURS["trained"], marker="s", label="nothing is done")
     lams = sorted(table.lam.unique())
     for lam, colour in zip(lams, ramp(len(lams)), strict=True):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from unlearnlib.bounds import trivial_bound
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, MARKERS, panels, radius, runs, wrapped
+from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, radius, runs, wrapped
 from unlearnlib.lab.results import Saved
 
 
@@ -46,7 +46,7 @@ def bounds(results: Saved) -> Figure:
         "error": COLOURS["unlearned"],
     }
     table = results.table("radii")
-    fig, axes = panels(table.pair.nunique(), width=6.0, height=4.0)
+    fig, axes = canvas(table.pair.nunique(), height=4.0)
     for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for name, label in lines.items():
             size = {"ms": 9} if name == "nothing" else {}
@@ -61,7 +61,7 @@ def bounds(results: Saved) -> Figure:
 def scores(results: Saved) -> Figure:
     """Accuracy by radius."""
     table = results.table("radii")
-    fig, axes = panels(table.pair.nunique(), width=6.0, height=3.8)
+    fig, axes = canvas(table.pair.nunique(), height=3.8)
     for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for name in ("trained", "unlearned", "retrained"):
             _by_radius(

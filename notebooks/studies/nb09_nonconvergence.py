@@ -66,7 +66,7 @@ def signal(F: Objective, w: Tensor, forget: Tensor) -> float:
 def stops(results: Saved) -> Figure:
     """Gradients, bound, error and F1 by the epoch at which training stops (Proposition 4.1)."""
     table = results.table("stops").query("gradient == 'retained'")
-    fig, (gradients, lengths, scores) = canvas(3, width=4.4, height=4.0)
+    fig, (gradients, lengths, scores) = canvas(3, height=4.0)
     for name, colour, label in (
         ("whole", COLOURS["trained"], "left over, ||grad F(w)||"),
         ("G", COLOURS["retrained"], "G, at the retrained model"),
@@ -108,7 +108,7 @@ def sides(results: Saved) -> Figure:
     gradient).
     """
     table = results.table("stops")
-    fig, (ax,) = canvas(width=6.4, height=3.6)
+    fig, (ax,) = canvas(height=3.6)
     for side, label in (
         ("retained", "retained images: forgetting and training on"),
         ("forget", "forgotten images: forgetting alone"),
@@ -135,7 +135,7 @@ def sides(results: Saved) -> Figure:
 def leftovers(results: Saved) -> Figure:
     """Error of the step by the gradient that training left over (Proposition 4.1)."""
     table = results.table("leftovers")
-    fig, (ax,) = canvas(width=6.6, height=4.0)
+    fig, (ax,) = canvas(height=4.0)
     band(ax, table, "level", "nothing", color=COLOURS["trained"], marker="s", ms=9, label="no step")
     for side, label in (
         ("retained", "step from the retained gradient"),
@@ -168,7 +168,7 @@ def leftovers(results: Saved) -> Figure:
 def regime(results: Saved) -> Figure:
     """What the step leaves of the distance, by damping and forget set."""
     table = results.table("stationary")
-    fig, (ax,) = canvas(width=6.8, height=4.0)
+    fig, (ax,) = canvas(height=4.0)
     sets = list(table.groupby("forget").n_u.mean().sort_values().index)
     colours = [*ramp(len(sets) - 1), COLOURS["one class"]]
     sets = [name for name in sets if name != "one class"] + ["one class"]

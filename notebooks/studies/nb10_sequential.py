@@ -116,7 +116,7 @@ def gradients(results: Saved) -> Figure:
     sequence).
     """
     table = results.table("requests")
-    fig, axes = canvas(2, width=5.4, height=3.8)
+    fig, axes = canvas(2, height=3.8)
     for ax, y, label in zip(
         axes,
         ("gradient", "step"),
@@ -144,7 +144,7 @@ def bounds(results: Saved) -> Figure:
     """Worst-case bound, with the measured gradient, and real error by request (Proposition 4.2)."""
     table = results.table("requests")
     random = table[table.kind == "random"]
-    fig, (flat, real) = canvas(2, width=5.6, height=3.8)
+    fig, (flat, real) = canvas(2, height=3.8)
     band(flat, random, "request", "worst", color=COLOURS["bound"], label="Theorem 3.6, worst case")
     band(
         flat,
@@ -182,7 +182,7 @@ def scores(results: Saved) -> Figure:
     """F1 on what was forgotten so far, by request (sequential results)."""
     table = results.table("requests")
     kinds = list(table.kind.unique())
-    fig, axes = canvas(len(kinds), width=4.4, height=3.8)
+    fig, axes = canvas(len(kinds), height=3.8)
     for ax, kind in zip(axes, kinds, strict=True):
         of_kind = table[table.kind == kind]
         for name in ("trained", "unlearned", "retrained"):
@@ -210,7 +210,7 @@ def budget(results: Saved) -> Figure:
     """Epsilon of each release, and of the history."""
     table = results.table("requests")
     rows = table[(table.kind == "random") & (table.seed == table.seed.min())]
-    fig, (ax,) = canvas(width=6.4, height=3.6)
+    fig, (ax,) = canvas(height=3.6)
     ax.plot(rows.request, rows.each, color=COLOURS["released"], marker="o", label="this release")
     ax.plot(rows.request, rows.history, color=COLOURS["bound"], marker="s", label="all so far")
     ax.set(ylabel="epsilon", ylim=(0, None))

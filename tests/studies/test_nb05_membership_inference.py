@@ -9,9 +9,10 @@ import pytest
 from studies import nb05_membership_inference as study
 from unlearnlib import InputError
 from unlearnlib.evaluation import attacks
-from unlearnlib.lab import methods, profiles
+from unlearnlib.lab import contenders, profiles
+from unlearnlib.lab.contenders import REFERENCES
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import METHODS, REFERENCES
+from unlearnlib.lab.methods import METHODS
 
 SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=3, seeds=(0,))
 
@@ -20,15 +21,15 @@ SMALL = replace(profiles.load("smoke").mlp_mnist, epochs=3, seeds=(0,))
 def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNLEARNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        methods.tune.cache_clear()
+        contenders.tune.cache_clear()
         yield
-        methods.tune.cache_clear()
+        contenders.tune.cache_clear()
 
 
 @pytest.mark.parametrize("question", study.QUESTIONS)
 def test_every_attack_has_three_metrics_with_their_intervals(question):
-    ((d, contenders),) = methods.fields(SMALL)
-    scores = study.attack_scores(d, contenders, question)
+    ((d, found),) = contenders.fields(SMALL)
+    scores = study.attack_scores(d, found, question)
     assert list(scores) == [*product([*REFERENCES, *METHODS], attacks.ATTACKERS)]
     for runs in scores.values():
         rows = study.strength_rows([runs, runs])

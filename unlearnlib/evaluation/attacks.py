@@ -29,6 +29,7 @@ from torch import Tensor
 from ..errors import require, require_choice
 from ..objective import Objective
 from .audit import finite
+from .equivalence import Interval, over_seeds
 
 LOSS_THRESHOLD = "loss threshold"
 LOW_FPR = 0.01
@@ -142,12 +143,48 @@ def strength(runs: Sequence[Scores], seed: int = 0) -> dict[str, dict[str, float
     }
 
 
+def auc_difference(runs: Sequence[Scores], reference: Sequence[Scores]) -> Interval:
+    """AUC of an attack on one model less that on another, such as the retrained one, over seeds.
+
+    runs, reference   the attack's scores of the same samples, in the same order, at each seed
+
+    The interval is 90%, over seeds and samples: each resample of the samples is judged with both.
+    """
+    rng, values, resampled = np.random.default_rng(0), [], []
+    for one, other in zip(runs, reference, strict=True):
+        same = [len(one.members), len(one.unseen)] == [len(other.members), len(other.unseen)]
+        require(same, "The two attacks scored different samples; give both on the same.")
+        drawn = [_with_resamples(len(s), rng) for s in (one.members, one.unseen)]
+        ours, theirs = (
+            _metrics(run.members[drawn[0]], run.unseen[drawn[1]], run.threshold)["AUC"]
+            for run in (one, other)
+        )
+        values.append(ours[0] - theirs[0])
+        resampled.append((ours - theirs)[1:])
+    return over_seeds(values, resampled)
+
+
+def margins(F: Objective, w: Tensor) -> np.ndarray:
+    """log p_y/(1 - p_y) of each sample: its true logit less the logsumexp of the others, (n,)."""
+    with torch.no_grad():
+        each = [_margin(F.outputs(w, x), y) for x, y in F.passes()]
+    return torch.cat(each).double().cpu().numpy()
+
+
+def _margin(logits: Tensor, y: Tensor) -> Tensor:
+    own = logits.gather(1, y[:, None])
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return (own - others.logsumexp(1, keepdim=True))[:, 0]
+
+
+def _with_resamples(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of all samples, then of RESAMPLES bootstrap samples of them, row by row."""
+    return np.vstack([np.arange(count), rng.integers(count, size=(RESAMPLES, count))])
+
+
 def _resampled(run: Scores, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Each metric on the scores themselves, then on RESAMPLES bootstrap samples of them."""
-    drawn = [
-        np.vstack([scores, rng.choice(scores, (RESAMPLES, len(scores)))])
-        for scores in (run.members, run.unseen)
-    ]
+    drawn = [scores[_with_resamples(len(scores), rng)] for scores in (run.members, run.unseen)]
     return _metrics(*drawn, run.threshold)
 
 

@@ -13,11 +13,15 @@ from ..objective import Objective
 from ..precision import widest
 
 
+def right(F: Objective, w: Tensor) -> Tensor:
+    """Which of F's samples the model at w gets right: (n,) booleans."""
+    with torch.no_grad():
+        return torch.cat([F.outputs(w, x).argmax(-1) == y for x, y in F.passes()])
+
+
 def accuracy(F: Objective, w: Tensor) -> float:
     """Share of F's samples that the model at w gets right: micro F1, for one label a sample."""
-    with torch.no_grad():
-        right = sum(int((F.outputs(w, x).argmax(-1) == y).sum()) for x, y in F.passes())
-    return right / F.n
+    return int(right(F, w).sum()) / F.n
 
 
 def tug_of_war(scores: Mapping[str, float], retrained: Mapping[str, float]) -> float:

@@ -78,10 +78,17 @@ def headlines(notebooks: Sequence[Saved]) -> str:
     for claim, (question, answer) in HEADLINES.items():
         if claim in claims:
             saved, entry = claims[claim]
-            measured = answer.format(*map(number, entry["measured"].values()))
-            runs = f"{measured} (n = {entry['n']})"
-            rows.append((f"{question} ({_link(saved, README)})", runs, entry["verdict"]))
+            rows.append((f"{question} ({_link(saved, README)})", *_answer(answer, entry)))
     return markdown(("question", "measured here", "verdict of the claim"), rows)
+
+
+def _answer(text: str, entry: dict) -> tuple[str, str]:
+    """What was measured, in words, and the verdict; a claim that was since reworded has neither."""
+    try:
+        measured = text.format_map({name: number(v) for name, v in entry["measured"].items()})
+    except KeyError:
+        return f"not run yet with its present rule at `{PROFILE}`", "-"
+    return f"{measured} (n = {entry['n']})", entry["verdict"]
 
 
 def profiles_table() -> str:
@@ -109,7 +116,7 @@ def claims_table(notebooks: Sequence[Saved]) -> str:
             entry["paper"],
             _measured(entry),
             entry["verdict"],
-            entry["why"],
+            _why(entry),
         )
         for results in notebooks
         for claim, entry in results.claims.items()
@@ -151,9 +158,16 @@ def _link(results: Saved, page: Path) -> str:
 
 
 def _measured(claim: dict) -> str:
-    """Return the measured values as text, with the number of runs and their spread."""
+    """Return the measured values as text, with the number of runs, their spread, the settings."""
     spread = "" if claim["spread"] is None else f", {worded(claim['spread'])}"
-    return f"{worded(claim['measured'])} (n = {claim['n']}{spread})"
+    at = f". {claim['settings']}" if "settings" in claim else ""
+    return f"{worded(claim['measured'])} (n = {claim['n']}{spread}){at}"
+
+
+def _why(claim: dict) -> str:
+    """Return the reason for the verdict, and the null test of the rule behind it."""
+    null = f". *Null test*: {worded(claim['null'])}" if "null" in claim else ""
+    return f"{claim['why']}{null}"
 
 
 def _made(notebooks: Sequence[Saved]) -> str:

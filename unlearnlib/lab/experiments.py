@@ -60,6 +60,7 @@ class Experiment:
                two equally good references are from each other
     warm       Run on the retained images from `w`, for as many epochs and with a step that decays
                to zero: a warm start, which goes further down the basin around w
+    again      the same as warm on other shuffles: how far apart are two retrainings from one start?
     """
 
     pair: Pair
@@ -134,9 +135,15 @@ class Experiment:
 
     @cached_property
     def warm(self) -> Run:
-        return self._stored(
-            "warm", lambda kept: self.train(self.F_r, self.w, kept, schedule="cosine")
-        )
+        return self._stored("warm", self._from_w)
+
+    @cached_property
+    def again(self) -> Run:
+        shuffles = generator("batches again", self.seed)
+        return self._stored("again", lambda kept: self._from_w(kept, generator=shuffles))
+
+    def _from_w(self, kept: Checkpoint, **changed) -> Run:
+        return self.train(self.F_r, self.w, kept, schedule="cosine", **changed)
 
     @property
     def w(self) -> Tensor:
@@ -205,15 +212,16 @@ class Experiment:
         self, F: Objective, start: Tensor, checkpoint: Checkpoint | None = None, **changed
     ) -> Run:
         """Train on F from `start` with the pair's settings, or `changed` ones; not stored."""
-        chosen = ("C", "epochs", "lr", "momentum", "optimizer", "schedule", "batch_size")
+        names = ("C", "epochs", "lr", "momentum", "optimizer", "schedule", "batch_size")
+        chosen = {name: getattr(self.pair, name) for name in names}
+        chosen["generator"] = generator("batches", self.seed)
         return projected_sgd(
             F,
             start,
-            **({name: getattr(self.pair, name) for name in chosen} | changed),
+            **(chosen | changed),
             autocast=torch.bfloat16 if self.precision == "bfloat16" else None,
             monitor=self._accuracy_so_far if start.dim() == 1 else None,
             checkpoint=checkpoint,
-            generator=generator("batches", self.seed),
         )
 
     @property

@@ -1,88 +1,69 @@
-"""All unlearning methods by name, tuned by one rule, so that they can be compared.
+"""All unlearning methods by name: what each does, and what it may spend.
 
-    method = METHODS["fine-tuning"]
-    best = tune(profile.mlp_mnist, method)             # on held-out training images, once
-    result = contender(d, method.name, best.setting)   # result.w, result.scores, result.seconds
+    METHODS["fine-tuning"].run(d, 3e-4)         the weights that it leaves
+    METHODS["certified (CG)"].run(d, 20.0)      the estimate; `released` adds the noise
 
-**The rule.** Each method has one knob and four settings of it. Each setting is tried once, on an
-experiment of its own (seed 1000, a fifth of the training images held out), and the one whose
-Tug-of-War against retraining is largest is kept for every seed; retraining's scores are the mean
-of two, from two starts, since one alone is noisy. No method may spend more than a tenth of the
-sample gradients that training took, a Hessian product counting as one. Outside of that allowance
-are one gradient over all retained images, LiSSA's scale, and forward passes. The test images play
-no part.
+No method may spend more than a tenth of the sample gradients that training took, a Hessian product
+counting as one. Outside of that allowance are one gradient over all retained images, LiSSA's
+scale, and forward passes. `contenders.py` tunes them by one rule and keeps their results.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from .. import draws
-from ..errors import DivergenceError, NegativeCurvatureError, require
 from ..evaluation.baselines import fine_tune, negative_gradient, neggrad_plus
 from ..evaluation.fisher import fisher_forgetting
 from ..evaluation.lcodec import lcodec
-from ..evaluation.metrics import accuracy, tug_of_war
 from ..lissa import SCALE_MARGIN, lissa
-from ..noise import sample_noise
+from ..noise import with_noise
 from ..objective import Objective
-from ..progress import bar
 from ..solution import Solution
 from ..spectrum import minibatch_curvature
 from .experiments import Experiment
-from .parallel import train_together
 from .profiles import Pair
 from .seeds import generator, seed_of
-from .settings import BATCH, CHAINS, LISSA_STEPS, SCORED, SIGMA, TUNING_SEED
+from .settings import BATCH, CHAINS, LISSA_STEPS
 from .step import projected_step, solve_on
 from .store import load_or_make
 
 TENTH = 10
 CG_STEPS = 16  # and one product more for the true residual
 FISHER_SAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Contender:
-    """The result of a method for a request.
-
-    w         (p,), the model that the method would publish
-    scores    accuracy (micro F1) on the "forgotten", "retained" and "test" images
-    seconds   from request to w, when it was first made; measure again to compare times
-    setting   of the method's knob; None for a reference
-    """
-
-    w: Tensor
-    scores: dict[str, float]
-    seconds: float
-    setting: float | None
+SIGMA, SIGMAS = "sigma", (1e-3, 1e-2, 2e-2, 3e-2)  # the released code's first; ours: to 3e-2, where
+# the MLP has lost two points of accuracy
+Setting = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to forget, with the one knob that is tuned.
+    """A way to forget, with the knobs that are tuned: one, or a damping and the noise's sigma.
 
-    run(d, setting) -> w; `settings(pair)` are the values of `knob` to try, mildest first.
+    knobs             "sigma", where there is one, comes last
+    settings(pair)    values of the knobs to try, mildest first
+    run(d, *values)   -> w, of all knobs but sigma: `released` adds the noise
     """
 
     name: str
-    knob: str
-    settings: Callable[[Pair], tuple[float, ...]]
-    run: Callable[[Experiment, float], Tensor]
+    knobs: tuple[str, ...]
+    settings: Callable[[Pair], tuple[Setting, ...]]
+    run: Callable[..., Tensor]
+
+    @property
+    def noisy(self) -> bool:
+        return self.knobs[-1] == SIGMA
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """The setting chosen, and the trials: each {"setting", "ToW"} or {"setting", "refused"}."""
-
-    setting: float
-    trials: list[dict]
+def released(d: Experiment, w: Tensor, sigma: float) -> Tensor:
+    """w as released: with noise, the same draw for each sigma."""
+    return with_noise(w, sigma, seed_of("noise", d.seed))
 
 
 # ---- the methods -----------------------------------------------------------------------------
@@ -152,19 +133,13 @@ def _lcodec(d: Experiment, lam: float) -> Tensor:
 
 
 def estimate_by(solver: Callable, d: Experiment, lam: float) -> Tensor:
-    """The Newton estimate inside the ball, without noise."""
+    """The Newton estimate inside the ball, without noise.
+
+    It is made as for a certificate, but with any sigma here epsilon is too large to protect.
+    """
     return projected_step(
         d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=partial(solver, d)
     )
-
-
-def _certified(solver: Callable, d: Experiment, lam: float) -> Tensor:
-    """The paper's release: the estimate with the released code's noise.
-
-    Only the step is made as for a certificate: with this sigma, epsilon is too large to protect.
-    """
-    w = estimate_by(solver, d, lam)
-    return w + sample_noise(w, SIGMA, seed_of("noise", d.seed))
 
 
 def solve_by_cg(d: Experiment, F_r: Objective, w: Tensor, b: Tensor, *, lam: float) -> Solution:
@@ -216,126 +191,41 @@ def allowed_sample(d: Experiment) -> Objective:
     return F_r.only(draws.order(F_r.n, generator("look", d.seed))[:size])
 
 
-def _rates(*factors: float) -> Callable[[Pair], tuple[float, ...]]:
-    return lambda pair: tuple(factor * pair.lr for factor in factors)
+def _rates(*factors: float) -> Callable[[Pair], tuple[Setting, ...]]:
+    return lambda pair: tuple((factor * pair.lr,) for factor in factors)
 
 
-def _dampings(pair: Pair) -> tuple[float, ...]:
-    return pair.dampings[::-1]
+def _values(*values: float) -> Callable[[Pair], tuple[Setting, ...]]:
+    return lambda pair: tuple((value,) for value in values)
 
 
+def _dampings(pair: Pair) -> tuple[Setting, ...]:
+    return tuple((lam,) for lam in pair.dampings[::-1])
+
+
+def _dampings_and_noise(pair: Pair) -> tuple[Setting, ...]:
+    return tuple((lam, sigma) for sigma, lam in product(SIGMAS, pair.dampings[::-1]))
+
+
+NOISE = "noise alone"
 METHODS = {
     method.name: method
     for method in (
-        Method("certified (CG)", "lam", _dampings, partial(_certified, solve_by_cg)),
-        Method("certified (LiSSA)", "lam", _dampings, partial(_certified, solve_by_lissa)),
-        Method("fine-tuning", "lr", _rates(0.3, 1, 3, 10), _fine_tuning),
-        Method("negative gradient", "lr", _rates(0.03, 0.1, 0.3, 1), _negative_gradient),
-        Method("NegGrad+", "alpha", lambda pair: (0.999, 0.99, 0.95, 0.8), _neggrad_plus),
-        Method("Fisher forgetting", "alpha", lambda pair: (3e-4, 1e-3, 3e-3, 1e-2), _fisher),
-        Method("L-CODEC", "lam", _dampings, _lcodec),
+        Method(
+            "certified (CG)", ("lam", SIGMA), _dampings_and_noise, partial(estimate_by, solve_by_cg)
+        ),
+        Method(
+            "certified (LiSSA)",
+            ("lam", SIGMA),
+            _dampings_and_noise,
+            partial(estimate_by, solve_by_lissa),
+        ),
+        Method("fine-tuning", ("lr",), _rates(0.3, 1, 3, 10), _fine_tuning),
+        Method("negative gradient", ("lr",), _rates(0.03, 0.1, 0.3, 1), _negative_gradient),
+        Method("NegGrad+", ("alpha",), _values(0.999, 0.99, 0.95, 0.8), _neggrad_plus),
+        Method("Fisher forgetting", ("alpha",), _values(3e-4, 1e-3, 3e-3, 1e-2), _fisher),
+        Method("L-CODEC", ("lam",), _dampings, _lcodec),
+        # no method, but what the noise of the certified ones does without their step
+        Method(NOISE, (SIGMA,), _values(*SIGMAS), lambda d: d.w),
     )
 }
-REFERENCES = ("trained", "retrained", "elsewhere", "warm")
-
-
-# ---- running them ----------------------------------------------------------------------------
-
-
-def contender(d: Experiment, name: str, setting: float | None = None) -> Contender:
-    """Return the result of a method at a setting, or one of REFERENCES; computed once, then stored.
-
-    Raises NegativeCurvatureError or DivergenceError if the method refuses the setting; a refusal
-    is stored too.
-    """
-    key = {**d.identity, "without": d.forget.tolist(), "name": name, "setting": setting}
-    kept = load_or_make("methods", key, lambda: _made(d, name, setting))
-    if "refused" in kept.info:
-        raise REFUSALS[kept.info["refused"]](kept.info["why"])
-    return Contender(kept.tensors["w"], kept.info["scores"], kept.info["seconds"], setting)
-
-
-REFUSALS = {error.__name__: error for error in (NegativeCurvatureError, DivergenceError)}
-
-
-def _made(d: Experiment, name: str, setting: float | None) -> tuple[dict[str, Tensor], dict]:
-    if name in REFERENCES:
-        run = getattr(d, name)
-        return {"w": run.w}, {"scores": contender_scores(d, run.w), "seconds": run.seconds}
-    try:
-        w, seconds = timed(d, name, setting)
-    except tuple(REFUSALS.values()) as error:
-        return {}, {"refused": type(error).__name__, "why": str(error)}
-    return {"w": w}, {"scores": contender_scores(d, w), "seconds": seconds}
-
-
-def timed(d: Experiment, name: str, setting: float) -> tuple[Tensor, float]:
-    """Run a method: return w and the seconds, without those for LiSSA's scale, made before."""
-    largest_curvature(d)
-    started = time.perf_counter()
-    w = METHODS[name].run(d, setting)
-    return w, time.perf_counter() - started
-
-
-def contender_scores(d: Experiment, w: Tensor) -> dict[str, float]:
-    """Accuracy on the forgotten, on at most 1,000 of the retained, and on the test images."""
-    rows = draws.order(d.F_r.n, generator("scored", d.seed))[:SCORED]
-    sets = {"forgotten": d.F_u, "retained": d.F_r.only(rows), "test": d.F_test}
-    publish = d.published(w)
-    return {name: accuracy(publish(F), w) for name, F in sets.items()}
-
-
-@cache
-def tune(pair: Pair, method: Method) -> Tuned:
-    """Return the setting with the largest Tug-of-War on held-out images; the mildest of equals.
-
-    Raises NegativeCurvatureError if the method refuses all of them.
-    """
-    d = Experiment(pair, TUNING_SEED, tuning=True)
-    twice = [contender(d, name).scores for name in ("retrained", "elsewhere")]
-    reference, trials = {name: (twice[0][name] + twice[1][name]) / 2 for name in twice[0]}, []
-    for setting in method.settings(pair):
-        try:
-            result = {"ToW": tug_of_war(contender(d, method.name, setting).scores, reference)}
-        except tuple(REFUSALS.values()) as refusal:
-            result = {"refused": str(refusal)}
-        trials.append({"setting": setting, **result})
-    best = max(trials, key=lambda trial: trial.get("ToW", -1.0))
-    require(
-        "ToW" in best,
-        f"{method.name} refuses all of its settings on {pair.name}, the last time saying: "
-        f"{trials[-1].get('refused')} Raise the pair's lam in the profile.",
-        NegativeCurvatureError,
-    )
-    return Tuned(best["setting"], trials)
-
-
-def settled(d: Experiment, method: Method) -> Contender:
-    """The method at its tuned setting, or at the next milder one that it does not refuse."""
-    settings = method.settings(d.pair)
-    tuned = tune(d.pair, method).setting
-    for setting in reversed(settings[1 : settings.index(tuned) + 1]):
-        try:
-            return contender(d, method.name, setting)
-        except tuple(REFUSALS.values()):
-            continue
-    return contender(d, method.name, settings[0])
-
-
-def field(pair: Pair, seed: int) -> dict[str, Contender]:
-    """All references and tuned methods at one seed, by name."""
-    d = Experiment(pair, seed)
-    references = {name: contender(d, name) for name in REFERENCES}
-    return references | {name: settled(d, method) for name, method in METHODS.items()}
-
-
-def fields(pair: Pair) -> Iterator[tuple[Experiment, dict[str, Contender]]]:
-    """Yield each seed's experiment and its `field`; models are first trained side by side."""
-    train_together([Experiment(pair, s) for s in pair.seeds], REFERENCES, f"models of {pair.name}")
-    for seed in bar(pair.seeds, f"seeds of {pair.name}"):
-        yield Experiment(pair, seed), field(pair, seed)
-
-
-def whose(d: Experiment, method: str) -> dict:
-    """The first columns of a row: pair, seed and method."""
-    return {"pair": d.pair.name, "seed": d.seed, "method": method}

@@ -34,6 +34,7 @@ from .processes import sleep_while_waiting, use_threads
 from .store import is_stored
 
 VARIABLE = "UNLEARNLIB_WORKERS"
+WARM = ("warm", "again")
 
 # Sample gradients in about twenty seconds of one core. Less is not worth starting processes for,
 # each of which imports torch and loads the data.
@@ -55,7 +56,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """The run of that name of an experiment: "trained", "retrained", "elsewhere" or "warm".
+    """The run of that name of an experiment, such as "trained" or "retrained".
 
     d      a new copy that holds no results yet: the worker makes them, images too
     key    d.key(name)
@@ -78,7 +79,7 @@ class Training:
 
 
 def train_together(experiments: Iterable[Experiment], names: Sequence[str], what: str) -> None:
-    """Put these runs of all experiments into the store; "warm" starts where "trained" ended."""
+    """Put these runs of all experiments into the store; WARM ones start where "trained" ended."""
     if workers() == 1:
         return
     jobs = {}
@@ -87,8 +88,8 @@ def train_together(experiments: Iterable[Experiment], names: Sequence[str], what
             job = Training(replace(d), name, d.key(name), d.n)
             # Experiments that differ in what they forget alone have their trained model in common.
             jobs.setdefault(repr((name, job.key)), job)
-    together([job for job in jobs.values() if job.name != "warm"], what)
-    together([job for job in jobs.values() if job.name == "warm"], f"{what}, warm starts")
+    together([job for job in jobs.values() if job.name not in WARM], what)
+    together([job for job in jobs.values() if job.name in WARM], f"{what}, warm starts")
 
 
 def together(jobs: Sequence[Job], what: str) -> None:

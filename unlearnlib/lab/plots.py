@@ -44,6 +44,8 @@ COLOURS = {
     "NegGrad+": "#CC6677",
     "Fisher forgetting": "#117733",
     "L-CODEC": "#88CCEE",
+    "noise alone": "#000000",
+    "the paper": "#882255",
     "elsewhere": "#0072B2",  # retrained as well
     "warm": "#44AA99",
     "bound": "#000000",
@@ -75,6 +77,8 @@ MARKERS = {
     "NegGrad+": "<",
     "Fisher forgetting": ">",
     "L-CODEC": "h",
+    "noise alone": "x",
+    "the paper": "*",
     "elsewhere": "D",
     "warm": "d",
     "retained": "o",
@@ -85,6 +89,7 @@ MARKERS = {
 }
 LABELS = {"elsewhere": "retrained, another seed", "warm": "retrained, warm start"}
 DPI = 110
+PAGE = 7.3  # inches: the 700 pixels that a page shows, so that a point in a figure is one there
 
 
 def style() -> None:
@@ -105,18 +110,19 @@ def style() -> None:
     )
 
 
-def canvas(columns: int = 1, height: float = 3.6, width: float = 5.0) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its row of axes, `width` x `height` inches each."""
+def canvas(count: int = 1, height: float = 3.4, columns: int = 2) -> tuple[Figure, list[Axes]]:
+    """Return a figure as wide as a page and its panels, in rows of `columns`.
+
+    height   of a row, in inches
+    """
     style()
-    fig, axes = plt.subplots(
-        1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained"
-    )
-    return fig, list(axes[0])
-
-
-def panels(count: int, height: float, width: float) -> tuple[Figure, list[Axes]]:
-    """A `canvas` with a panel for each pair; one alone is wider, since it bears all labels."""
-    return canvas(count, height, width if count > 1 else width + 2.4)
+    columns = min(count, columns)
+    rows = math.ceil(count / columns)
+    size = (PAGE, height * rows)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for empty in axes.flat[count:]:
+        empty.set_axis_off()
+    return fig, list(axes.flat[:count])
 
 
 def save(draw: Callable[[Saved], Figure], results: Saved) -> Figure | None:

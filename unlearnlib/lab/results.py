@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from ..errors import DataError, InputError, require
 from ..text import number
 from .files import read_json, require_writable, root_from, write_whole
+from .nulls import NOT_JUDGED, NOT_REPRODUCED, PARTLY, REPRODUCED, Judged
 from .profiles import Profile, left_out
 from .provenance import provenance
 from .store import commits_used
@@ -31,7 +33,9 @@ if TYPE_CHECKING:  # importing data loads scikit-learn too, which takes a second
     from .data import Images
 
 FIGURES = "UNLEARNLIB_FIGURES"
-VERDICTS = ("reproduced", "partly", "not reproduced")
+ENTRY = ("paper", "settings", "measured", "n", "spread", "verdict", "why", "null")  # of a claim
+SCANNED = 3  # numbers of a claim that a reader takes in at a glance
+VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_JUDGED)
 
 
 def figures_root() -> Path:
@@ -55,7 +59,8 @@ class Saved:
     """A notebook's results as plain JSON values.
 
     numbers      name -> {"value": number, text, list or table, "unit": str, "seeds": list or None}
-    claims       the claim's text -> {"paper", "measured", "n", "spread", "verdict", "why"}
+    claims       the claim's text -> {"paper", "settings", "measured", "n", "spread", "verdict",
+                 "why", "null"}
     datasets     the title of each data set used -> its digest
     provenance   versions, machine, profile, seconds, git, and the commits that made the stored
                  models; empty until `Results.save`
@@ -96,14 +101,14 @@ class Saved:
 
     def claims_table(self) -> pd.DataFrame:
         """The claims as a DataFrame, one row each, for the end of the notebook."""
-        columns = ["claim", "paper", "measured", "n", "spread", "verdict", "why"]
+        columns = ["claim", *ENTRY]
         rows = [{"claim": claim} | entry for claim, entry in self.claims.items()]
         return pd.DataFrame(rows, columns=columns)
 
     def show_claims(self) -> Styler:
         """The claims as a table to read: nothing cut off, three digits, a row for each claim."""
         table = self.claims_table()
-        for column in ("measured", "spread"):
+        for column in ("measured", "spread", "null"):
             table[column] = table[column].map(worded)
         left = {"text-align": "left", "white-space": "normal", "vertical-align": "top"}
         return table.style.hide(axis="index").set_uuid("claims").set_properties(**left)
@@ -138,19 +143,47 @@ class Results(Saved):
         }
 
     def claim(
-        self, claim: str, paper: str, measured: Any, n: int, spread: Any, verdict: str, why: str
+        self,
+        claim: str,
+        *,
+        paper: str,
+        settings: str,
+        measured: dict[str, Any],
+        n: int,
+        spread: Any,
+        judged: Judged,
     ) -> None:
         """Set a claim of the paper beside what was measured in `n` runs.
 
-        `paper` quotes the paper with its source, or says "not quoted"; `spread` is over the
-        runs (None for one run); `verdict` is one of VERDICTS. Raises InputError otherwise.
+        paper      quotes the paper with its source, or says "not quoted": the claim is ours then
+        settings   data, network and sizes that the verdict is about
+        measured   at most three numbers, by name; what else there is stands in a table
+        spread     over the runs; None for one run
+        judged     the verdict, its reason and the null test: see `nulls.judge`
+
+        Raises InputError for more than three numbers, and for an unknown verdict.
         """
         require(
-            verdict in VERDICTS,
-            f"the verdict of {claim!r} is {verdict!r}; it must be one of {', '.join(VERDICTS)}",
+            judged.verdict in VERDICTS,
+            f"the verdict of {claim!r} is {judged.verdict!r}; it must be one of "
+            f"{', '.join(VERDICTS)}",
         )
-        entry = {"paper": paper, "measured": measured, "n": n, "spread": spread}
-        self.claims[claim] = plain(entry | {"verdict": verdict, "why": why}, f"claim {claim!r}")
+        require(
+            len(measured) <= SCANNED,
+            f"{claim!r} measured {len(measured)} numbers; name at most {SCANNED}, and record a "
+            "table with the others",
+        )
+        values = (paper, settings, measured, n, spread, judged.verdict, judged.why, judged.null)
+        entry = dict(zip(ENTRY, values, strict=True))
+        self.claims[claim] = plain(entry, f"claim {claim!r}")
+
+    def see(self, name: str, text: str) -> None:
+        """Say what the numbers show: a sentence that names them, shown as text and kept.
+
+        The sentence is made from what was measured, so that it is true at every size.
+        """
+        self.record(f"seen: {name}", text)
+        display(Markdown(text))
 
     def data(self, images: Images) -> None:
         """Note a data set as used by this notebook: its title and its digest."""

@@ -18,7 +18,7 @@ def speed(results: Saved) -> Figure:
     that it reached.
     """
     timed = results.table("timings").dropna(subset=["times faster"]).reset_index(drop=True)
-    fig, (ax,) = canvas(height=0.27 * (len(timed) + 2 * timed.task.nunique()), width=9.5)
+    fig, (ax,) = canvas(height=0.27 * (len(timed) + 2 * timed.task.nunique()))
     place, places, labels = 0.0, [], []
     for task, of_task in timed.groupby("task", sort=False):
         ax.text(

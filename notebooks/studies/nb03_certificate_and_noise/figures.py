@@ -29,7 +29,7 @@ def waterfall(results: Saved) -> Figure:
     """What each term adds to the bound, in four settings (Theorem 3.6, Proposition 4.1)."""
     table = results.table("terms")
     settings = list(table.setting.unique())
-    fig, axes = canvas(len(settings), width=3.9, height=3.0)
+    fig, axes = canvas(len(settings), height=3.0)
     for ax, setting in zip(axes, settings, strict=True):
         by_term = table[table.setting == setting].set_index("term").value
         names = [*TERMS, "bound"]
@@ -64,7 +64,7 @@ def region(results: Saved) -> Figure:
     table = results.table("region")
     M, C = (results.numbers[name]["value"] for name in ("region M", "region C"))
     grid = table.pivot(index="lam_min", columns="lam", values="ratio")
-    fig, (ax, cut) = canvas(2, width=5.6, height=4.0)
+    fig, (ax, cut) = canvas(2, height=4.0)
     values = np.ma.masked_invalid(grid.to_numpy())
     shown = ax.pcolormesh(
         grid.columns / (M * C),
@@ -102,7 +102,7 @@ def _some(values: pd.Index, count: int) -> list[float]:
 def mechanisms(results: Saved) -> Figure:
     """Classical against exact noise, and the delta that the classical one gives (Theorem 2.3)."""
     table = results.table("mechanisms")
-    fig, (sizes, truth) = canvas(2, width=5.6, height=3.8)
+    fig, (sizes, truth) = canvas(2, height=3.8)
     for (delta, at_delta), colour in zip(
         table.groupby("delta"), ramp(table.delta.nunique()), strict=True
     ):
@@ -128,7 +128,7 @@ def one_step(results: Saved) -> Figure:
     (Theorem 3.4).
     """
     table = results.table("one step")
-    fig, (left, right) = canvas(2, width=5.8, height=4.0)
+    fig, (left, right) = canvas(2, height=4.0)
     kinds = table.drop_duplicates(["strength", "excess"]).sort_values("test")
     colours = dict(
         zip(zip(kinds.strength, kinds.excess, strict=True), ramp(len(kinds)), strict=True)
@@ -182,7 +182,7 @@ def exhaustion(results: Saved) -> Figure:
     """Largest real error over every small forget set, against each bound."""
     table = results.table("exhaustion")
     problems = list(table.problem.unique())
-    fig, axes = canvas(len(problems), width=5.6, height=3.6)
+    fig, axes = canvas(len(problems), height=3.6)
     for ax, problem in zip(axes, problems, strict=True):
         of_problem = table[table.problem == problem]
         names = list(of_problem.method.unique())

@@ -30,7 +30,7 @@ def prices(results: Saved) -> Figure:
     (trade-off).
     """
     table = results.table("prices")
-    fig, (ax,) = canvas(width=8.5, height=4.2)
+    fig, (ax,) = canvas(height=4.2)
     for name, (colour, marker) in MODELS.items():
         rows = table[table.method == name]
         label = f"{name}: Delta = {number(rows.Delta.iloc[0])}, {runs(rows.seed.nunique())}"
@@ -50,7 +50,7 @@ def prices(results: Saved) -> Figure:
 def requests(results: Saved) -> Figure:
     """Seconds, real error and Delta by the size of the request, where Delta is proved."""
     table = results.table("requests")
-    fig, (clock, error) = canvas(2, width=5.8, height=4.0)
+    fig, (clock, error) = canvas(2, height=4.0)
     for name, rows in table.groupby("model", sort=False):
         colour, marker = MODELS[name]
         band(clock, rows, "n_u", "seconds", color=colour, marker=marker)
@@ -73,7 +73,7 @@ def requests(results: Saved) -> Figure:
 def forerunners(results: Saved) -> Figure:
     """Accuracy and seconds of the certified methods that the paper builds on."""
     table = results.table("forerunners, best decay")
-    fig, (left, right) = canvas(2, width=5.8, height=4.0)
+    fig, (left, right) = canvas(2, height=4.0)
     for name, (colour, marker) in FORERUNNERS.items():
         rows = table[table.method == name]
         band(left, rows, "epsilon", "test", 100, color=colour, marker=marker, label=name)
@@ -109,7 +109,7 @@ def forerunners(results: Saved) -> Figure:
 def audits(results: Saved) -> Figure:
     """Claimed, realised and audited epsilon by noise: the paper's MLP."""
     table = results.table("audits")
-    fig, axes = canvas(2, width=5.8, height=4.2)
+    fig, axes = canvas(2, height=4.2)
     for ax, kind in zip(axes, ("canaries", "shadow models"), strict=True):
         rows = table[(table.audit == kind) & (table.model == "unlearned") & (table.sigma > 0)]
         for name, (colour, marker) in EPSILONS.items():
@@ -133,7 +133,7 @@ def audits(results: Saved) -> Figure:
 def proved_audits(results: Saved) -> Figure:
     """Claimed, realised and audited epsilon of the proved releases at epsilon = 1."""
     table = results.table("proved audits")
-    fig, (ax,) = canvas(width=7.5, height=3.0)
+    fig, (ax,) = canvas(height=3.0)
     for place, row in enumerate(table.itertuples()):
         ax.plot([0, row.claimed], [place, place], color="#bbbbbb", lw=2, zorder=0)
         for name, (colour, marker) in EPSILONS.items():
@@ -173,7 +173,7 @@ def proved_audits(results: Saved) -> Figure:
 def planner(results: Saved) -> Figure:
     """The noise that k releases need, and what a kept history costs."""
     table = results.table("plans")
-    fig, (noise, cost) = canvas(2, width=5.4, height=3.8)
+    fig, (noise, cost) = canvas(2, height=3.8)
     for seen, colour, label in (
         ("all", "#D55E00", "every release is seen"),
         ("last", "#0072B2", "only the last is seen"),
@@ -191,7 +191,7 @@ def planner(results: Saved) -> Figure:
 def sequence(results: Saved) -> Figure:
     """Accuracy and epsilon along a sequence within one budget."""
     table = results.table("sequence")
-    fig, (score, spent) = canvas(2, width=5.4, height=3.6)
+    fig, (score, spent) = canvas(2, height=3.6)
     for name, rows in table.groupby("model", sort=False):
         colour, marker = MODELS[name]
         band(score, rows, "request", "test", 100, color=colour, marker=marker, label=name)

@@ -32,7 +32,7 @@ def table(results: Saved) -> Figure:
     """Change of each score, and what is left of epsilon, by difference."""
     switches = results.table("switches")
     changes = results.table("changes").set_index(["switch", "column"])
-    fig, (ax,) = canvas(width=12.5, height=0.33 * len(switches) + 1.5)
+    fig, (ax,) = canvas(height=0.33 * len(switches) + 1.5)
     for line, row in enumerate(switches.itertuples()):
         for place, column in enumerate(SHOWN):
             _cell(ax, place, line, changes.loc[(row.switch, column)], SHOWN[column][1])
@@ -106,7 +106,7 @@ def _names(switches: pd.DataFrame) -> list[str]:
 def protocol(results: Saved) -> Figure:
     """What an attack scores under each protocol, on noise too (membership table)."""
     noise, models = results.table("noise attacks"), results.table("model attacks")
-    fig, axes = canvas(2, width=5.8, height=4.6)
+    fig, axes = canvas(2, height=4.6)
     protocols = list(noise.protocol.unique())
     for ax, metric in zip(axes, ("AUC", "accuracy"), strict=True):
         for line, name in enumerate(protocols):

@@ -1,4 +1,4 @@
-"""F1 and distance to retraining: seven methods, three pairs of data and network (main table)."""
+"""The figures of 04_utility."""
 
 from __future__ import annotations
 
@@ -6,86 +6,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearnlib.evaluation.metrics import distance, tug_of_war
-from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import Contender, Method, contender, estimate_by, solve_by_cg, tune
-from unlearnlib.lab.plots import (
-    COLOURS,
-    MARKERS,
-    by_method,
-    canvas,
-    headline,
-    panels,
-    runs,
-    wrapped,
-)
-from unlearnlib.lab.profiles import Pair
+from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
 from unlearnlib.lab.results import Saved
+from unlearnlib.lab.verdicts import OURS, SETS, THIRD
 
-SETS = ("forgotten", "retained", "test")
 RETRAINED = ("retrained", "elsewhere")
-GOALS = {
-    "trained": "from trained",
-    "retrained": "same seed",
-    "elsewhere": "another seed",
-    "warm": "warm start",
+SAID = {
+    "the paper": "the paper, certified",
+    OURS: "ours, certified",
+    "trained": "nothing done",
+    "retrained": "retrained",
 }
+ON = {"forgotten": ("#D55E00", "o"), "retained": ("#0072B2", "s"), "test": ("#000000", "^")}
 ENDS = {"same seed": "D", "another seed": "s", "warm start": "o"}
-
-
-def network_row(d: Experiment, model: str) -> dict:
-    """Accuracy of the "trained" or the "retrained" network, and what training left to remove.
-
-    signal   accuracy on the forgotten images less that on the test images
-    """
-    scores = contender(d, model).scores
-    return {"norm": d.pair.norm, **scores, "signal": scores["forgotten"] - scores["test"]}
-
-
-def tuning_row(pair: Pair, method: Method, trial: dict) -> dict:
-    """One trial of a method's knob: its setting, its Tug-of-War, and whether it was kept."""
-    kept = trial["setting"] == tune(pair, method).setting
-    return {"knob": method.knob, **trial, "kept": kept}
-
-
-def score_row(contenders: dict[str, Contender], method: str) -> dict:
-    """F1 of one method on the three sets, and how close it comes to retraining.
-
-    gap   difference to retraining's F1 on the forgotten images
-    ToW   Tug-of-War against retraining: 1 where F1 agrees on all three sets
-    """
-    contender, reference = contenders[method], contenders["retrained"].scores
-    gap = abs(contender.scores["forgotten"] - reference["forgotten"])
-    closeness = {"gap": gap, "ToW": tug_of_war(contender.scores, reference)}
-    run = {"seconds": contender.seconds, "setting": contender.setting}
-    return contender.scores | closeness | run
-
-
-def distance_row(contenders: dict[str, Contender], method: str) -> dict:
-    """Distances of one method's weights to the trained model and to three retrained ones."""
-    w = contenders[method].w
-    lengths = {label: distance(w, contenders[end].w) for end, label in GOALS.items()}
-    return lengths | {"norm": float(w.double().norm())}
-
-
-def reach_row(d: Experiment, lam: float) -> dict:
-    """At one damping: length of the noiseless step, and the share of the way that it covers.
-
-    covered   of the way from the trained model to the warm-started retraining: 1 is all of it
-    """
-    w, goal = estimate_by(solve_by_cg, d, lam), d.warm.w
-    share = 1 - distance(w, goal) / distance(d.w, goal)
-    return {"step": distance(w, d.w), "covered": share}
-
-
-def gradient_row(d: Experiment, model: str) -> dict:
-    """||grad F_r|| of one of d's models: "trained", "retrained" or "warm"."""
-    run = getattr(d, model)
-    slope = d.F_r.with_buffers(run.buffers).gradient(run.w)
-    return {"gradient": float(slope.norm())}
-
-
-# ---- figures -----------------------------------------------------------------------------------
 
 
 def scores_mlp_mnist(results: Saved) -> Figure:
@@ -106,12 +39,12 @@ def scores_resnet18_svhn(results: Saved) -> Figure:
 def _scores(results: Saved, pair: str) -> Figure:
     """F1 on the three sets, one dot a seed, a bar at the mean; the band is retraining, twice."""
     table = results.rows("scores", pair)
-    fig, axes = canvas(3, width=4.2, height=4.4)
+    fig, axes = canvas(3, height=4.4)
     methods = list(table.method.unique())
     for i, (ax, samples) in enumerate(zip(axes, SETS, strict=True)):
         again = 100 * table[table.method.isin(RETRAINED)][samples]
         ax.axvspan(again.min(), again.max(), color=COLOURS["retrained"], alpha=0.12, lw=0)
-        places = by_method(ax, methods, labelled=i == 0)
+        places = by_method(ax, methods, labelled=i % 2 == 0)
         for name, place in places.items():
             _dots(ax, 100 * table[table.method == name][samples], place, name)
         ax.set(xlabel="accuracy (micro F1), %", title=f"on {samples} images")
@@ -124,16 +57,66 @@ def _scores(results: Saved, pair: str) -> Figure:
     return fig
 
 
+def against_paper(results: Saved) -> Figure:
+    """F1 of the paper's certified method beside ours, doing nothing and retraining (main table)."""
+    table = results.table("beside the paper")
+    pairs = list(table.pair.unique())
+    fig, axes = canvas(len(pairs), height=2.8)
+    for ax, pair in zip(axes, pairs, strict=True):
+        of_pair = table[table.pair == pair]
+        for place, row in enumerate(of_pair.itertuples()):
+            scores = [100 * getattr(row, samples) for samples in SETS]
+            where = np.arange(3) + 0.18 * (place - 1.5)
+            look = {"color": COLOURS[row.method], "marker": MARKERS[row.method]}
+            ax.plot(where, scores, **look, ls="none", ms=7, label=SAID.get(row.method, row.method))
+            spread = 100 * (row.retained * (1 - row.retained) / row.forgets) ** 0.5
+            ax.errorbar(where[0], scores[0], spread, color=look["color"], lw=1, capsize=2)
+        ax.set_xticks(range(3), SETS)
+        ax.set_ylabel("accuracy (micro F1), %")
+        ax.set_title(_title(results, pair), fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=4)
+    return fig
+
+
+def by_sigma(results: Saved) -> Figure:
+    """F1 less retraining's by the noise of the certified step, on three sets of images."""
+    table, verdicts = results.table("by sigma"), results.table("verdict by sigma")
+    pairs = list(table.pair.unique())
+    fig, axes = canvas(len(pairs), height=3.2)
+    for ax, pair in zip(axes, pairs, strict=True):
+        ours = table[(table.pair == pair) & (table.method == OURS)]
+        for samples, (colour, marker) in ON.items():
+            rows = ours[ours.samples == samples]
+            ax.fill_between(rows.sigma, 100 * rows.low, 100 * rows.high, color=colour, alpha=0.2)
+            ax.plot(rows.sigma, 100 * rows["mean"], color=colour, marker=marker, label=samples)
+        trained = results.rows("differences", pair).query("method == 'trained'")
+        margin = 100 * THIRD * float(trained.set_index("samples")["mean"]["forgotten"])
+        ax.axhspan(-margin, margin, color="#eeeeee", zorder=0)
+        for row in verdicts[verdicts.pair == pair].itertuples():
+            if row.verdict == "reproduced":
+                ax.axvline(row.sigma, color="#000000", ls=":", lw=1)
+        ax.set(xscale="log", xlabel="sigma", ylabel="F1 less retraining's, points")
+        ax.set_yscale("symlog", linthresh=max(1.0, 2 * abs(margin)))
+        ax.set_title(_title(results, pair), fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=3)
+    headline(
+        fig, "band: within a third of what there is to unlearn; dotted: there on all three sets"
+    )
+    return fig
+
+
 def closeness(results: Saved) -> Figure:
     """Tug-of-War of each method against retraining."""
     table = results.table("scores")
     table = table[table.method != "retrained"]
     pairs = list(table.pair.unique())
-    fig, axes = panels(len(pairs), width=4.6, height=4.4)
+    fig, axes = canvas(len(pairs), height=4.4)
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         of_pair = table[table.pair == pair]
-        places = by_method(ax, methods, labelled=i == 0)
+        places = by_method(ax, methods, labelled=i % 2 == 0)
         for name, place in places.items():
             _dots(ax, of_pair[of_pair.method == name].ToW, place, name)
         best = of_pair[of_pair.method == "trained"].ToW.mean()
@@ -149,11 +132,11 @@ def distances(results: Saved) -> Figure:
     """Distance of each method to three kinds of retraining (approximation error)."""
     table = results.table("distances")
     pairs = list(table.pair.unique())
-    fig, axes = panels(len(pairs), width=4.6, height=4.4)
+    fig, axes = canvas(len(pairs), height=4.4)
     methods = [name for name in table.method.unique() if name not in RETRAINED]
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         of_pair = table[table.pair == pair]
-        places = by_method(ax, methods, labelled=i == 0)
+        places = by_method(ax, methods, labelled=i % 2 == 0)
         for end, marker in ENDS.items():
             mean = of_pair.groupby("method")[end].mean()
             colours = [COLOURS[name] for name in methods]
@@ -173,7 +156,7 @@ def distances(results: Saved) -> Figure:
 
 def reach(results: Saved) -> Figure:
     """Share of the way to a warm-started retraining, by damping (approximation error)."""
-    fig, (ax,) = canvas(width=7.0, height=3.2)
+    fig, (ax,) = canvas(height=3.2)
     table = results.table("reach")
     look = {"color": COLOURS["unlearned"], "marker": MARKERS["unlearned"]}
     for _, at_seed in table.groupby("seed"):
@@ -192,10 +175,10 @@ def tuning(results: Saved) -> Figure:
     """Tug-of-War on held-out images for each setting tried."""
     table = results.table("tuning")
     pairs, methods = list(table.pair.unique()), list(table.method.unique())
-    fig, axes = panels(len(pairs), width=4.6, height=3.8)
+    fig, axes = canvas(len(pairs), height=3.8)
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         of_pair = table[table.pair == pair]
-        places = by_method(ax, methods, labelled=i == 0)
+        places = by_method(ax, methods, labelled=i % 2 == 0)
         for name, place in places.items():
             tried = of_pair[of_pair.method == name]
             if "ToW" in tried and tried.ToW.notna().any():
@@ -206,7 +189,7 @@ def tuning(results: Saved) -> Figure:
         ax.set_title(_title(results, pair), fontsize=9)
         ax.set_xlabel("Tug-of-War on held-out training images")
         ax.grid(axis="y", visible=False)
-    headline(fig, "four settings each, one tuning seed; ringed: kept. 1 is retraining")
+    headline(fig, "each setting of the knobs, one tuning seed; ringed: kept. 1 is retraining")
     return fig
 
 
@@ -229,7 +212,9 @@ FIGURES = (
     scores_mlp_mnist,
     scores_allcnn_cifar10,
     scores_resnet18_svhn,
+    against_paper,
     closeness,
+    by_sigma,
     distances,
     reach,
 )

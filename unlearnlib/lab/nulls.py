@@ -1,0 +1,102 @@
+"""A rule may judge only where it tells retraining from doing nothing, on the results at hand.
+
+    judged = judge(rule, "certified (CG)")       # judged.verdict, judged.why, judged.null
+
+`rule(who)` judges any model of the results. Before our method's turn it is asked about models whose
+verdict is known: an independent retraining must be called "reproduced", and neither doing nothing
+nor noise alone may be. If it fails at one of them, then whatever it says of the method says nothing
+of the method, and the verdict is "not judged".
+
+Rules on costs, on constants and on the path of the algorithm ask nothing about closeness to
+retraining, so that these models are no test of them: they need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
+NOT_JUDGED = "not judged"
+Verdict = tuple[str, str]
+Rule = Callable[[str], Verdict]
+
+# who must be called reproduced, and who must not, by the names of contenders
+RIGHT = {"another retraining": "elsewhere"}
+WRONG = {"doing nothing": "trained", "noise alone": "noise alone"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict with its reason and its null test.
+
+    null   what the rule said of the models that it was tested on; or, in words, why it needs none
+    """
+
+    verdict: str
+    why: str
+    null: dict[str, str] | str
+
+
+def judge(
+    rule: Rule, ours: str, right: Mapping[str, str] = RIGHT, wrong: Mapping[str, str] = WRONG
+) -> Judged:
+    """Ask `rule` about `ours`, and let its answer count only if it passes its null test.
+
+    right, wrong   what a model is -> its name, for models that must, or must not, be called
+                   "reproduced"
+    """
+    return judge_by(rule, rule(ours), right, wrong)
+
+
+def judge_by(
+    measure: Rule,
+    verdict: Verdict,
+    right: Mapping[str, str] = RIGHT,
+    wrong: Mapping[str, str] = WRONG,
+) -> Judged:
+    """Let a verdict count only if the measure behind it passes its null test.
+
+    For a claim on how a measure changes, say with a damping: `measure` says of any one model
+    whether it is close to retraining.
+    """
+    null = {what: measure(who)[0] for what, who in {**right, **wrong}.items()}
+    misjudged = [
+        f"{what} would be {found!r}"
+        for what, found in null.items()
+        if (found == REPRODUCED) != (what in right)
+    ]
+    if misjudged and verdict[0] != NOT_JUDGED:
+        return Judged(NOT_JUDGED, f"by this rule {' and '.join(misjudged)}; {verdict[1]}", null)
+    return Judged(*verdict, null)
+
+
+def without_null(verdict: Verdict, reason: str) -> Judged:
+    """A verdict that needs no null test, with the reason: it is not about closeness to retraining.
+
+    Say "of costs", "of constants", "of the algorithm's path", ...
+    """
+    return Judged(*verdict, f"none: {reason}")
+
+
+def over_pairs(judged: Mapping[str, Judged]) -> Judged:
+    """The verdict on a claim about most configurations, from the verdicts on each of them.
+
+    Reproduced if it is in more than half of them all, whatever the others say; if it can no longer
+    be, "partly" where it is in some, or partly, and else not reproduced; before that, not judged.
+    """
+    verdicts = [each.verdict for each in judged.values()]
+    won, lost = verdicts.count(REPRODUCED), verdicts.count(NOT_REPRODUCED) + verdicts.count(PARTLY)
+    if 2 * won > len(verdicts):
+        verdict = REPRODUCED
+    elif 2 * lost >= len(verdicts):
+        verdict = PARTLY if won or PARTLY in verdicts else NOT_REPRODUCED
+    else:
+        verdict = NOT_JUDGED
+    why = "; ".join(f"{pair} {each.verdict}: {each.why}" for pair, each in judged.items())
+    null = {
+        f"{pair}, {what}": found
+        for pair, each in judged.items()
+        for what, found in each.null.items()
+    }
+    return Judged(verdict, why, null)
