@@ -5,15 +5,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, headline, radius, ramp, runs
+from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
+from unlearnlib.objective import Objective
 from unlearnlib.text import number
 
 OPTIMISERS = ("Adam", "Adam, cosine", "SGD")
+
+
+def gradient_parts(F: Objective, w: Tensor) -> dict[str, float]:
+    """Lengths of the two parts of grad F(w): along w, and across it."""
+    slope = F.gradient(w)
+    along = slope @ w / w.norm()
+    across = (slope - along * w / w.norm()).norm()
+    return {"along w": float(along.abs()), "across w": float(across)}
+
+
+def untrained_ratios(pair: Pair, radii: Iterable[float]) -> list[float]:
+    """The part across w over that along it, of fresh networks on each sphere: at rest nowhere."""
+    ratios = []
+    for seed in pair.seeds[:3]:
+        d = Experiment(pair, seed)
+        for C in radii:
+            w = d.F.initial()
+            parts = gradient_parts(d.F, w * (C / w.norm()))
+            ratios.append(parts["across w"] / parts["along w"])
+    return ratios
+
+
+# ---- figures -----------------------------------------------------------------------------------
 
 
 def path(results: Saved) -> Figure:
@@ -113,17 +141,18 @@ def starts(results: Saved) -> Figure:
     table = results.table("initial norms")
     names = [f"{row.model}\n{row.norm_layer}" for row in table.itertuples()]
     where = np.arange(len(table))
-    total, layers = table.norm.to_numpy(), table.norm_layers.to_numpy()
-    share = total * (layers / total) ** 2
-    ax.bar(where, share, color="#E69F00", label="part of ||w||^2 in norm layers")
-    ax.bar(where, total - share, bottom=share, color="#56B4E9", label="the rest")
-    for at, value in zip(where, total, strict=True):
-        ax.text(at, value + 1, f"{value:.1f}", ha="center", fontsize=9)
+    for shift, norm, colour, label in (
+        (-0.2, table.norm, "#56B4E9", "all weights"),
+        (0.2, table.norm_layers, "#E69F00", "gains of the norm layers alone"),
+    ):
+        ax.bar(where + shift, norm, 0.38, color=colour, label=label)
+        for at, value in zip(where + shift, norm, strict=True):
+            ax.text(at, value + 1, f"{value:.1f}" if value else "", ha="center", fontsize=9)
     C = results.numbers["released C"]["value"]
     ax.axhline(C, color="#000000", ls="--", lw=1)
     ax.text(-0.45, C + 1, f"C = {number(C)}, released default", ha="left", fontsize=8)
     ax.set_xticks(where, names, fontsize=8)
-    ax.set(ylabel="||w|| before training", ylim=(0, 82))
+    ax.set(ylabel="norm before training", ylim=(0, 82))
     ax.set_title("full width, one initialisation each")
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0.9), fontsize=8)
     return fig

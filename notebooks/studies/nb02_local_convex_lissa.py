@@ -5,12 +5,62 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from unlearnlib import bounds
-from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, few_decades, headline, ramp, runs
+from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, few_decades, headline, ramp, runs, title
 from unlearnlib.lab.results import Saved
+from unlearnlib.lab.seeds import generator
+from unlearnlib.lissa import lissa
+from unlearnlib.objective import Objective
+from unlearnlib.progress import bar
+from unlearnlib.spectrum import minibatch_curvature
 from unlearnlib.text import number
+
+RUNS, RUN_CHAINS, RUN_STEPS, RUN_BATCH = 40, 25, 100, 10  # for the mean of LiSSA; ours
+
+
+def safe_scale(F: Objective, w: Tensor, lam: float) -> float:
+    """A scale above half of each minibatch's curvature, so that no run of `many_runs` diverges."""
+    sampled = minibatch_curvature(F, w, RUN_BATCH, generator=generator("safe scale", 0))
+    return 2 * float(sampled.max()) + lam
+
+
+def many_runs(F: Objective, w: Tensor, b: Tensor, lam: float, scale: float) -> np.ndarray:
+    """Answers of many short runs of LiSSA to the same system: (runs, p)."""
+    answers = [
+        lissa(
+            F,
+            w,
+            b,
+            lam=lam,
+            scale=scale,
+            steps=RUN_STEPS,
+            chains=RUN_CHAINS,
+            batch_size=RUN_BATCH,
+            checks=1,
+            tol=1e-12,
+            generator=generator(f"run {k}", 0),
+        ).x
+        for k in bar(range(RUNS), "runs of LiSSA")
+    ]
+    return torch.stack(answers).numpy(force=True)
+
+
+def standard_errors(answers: np.ndarray, expected: np.ndarray) -> float:
+    """How far the mean is from what is expected, in standard errors: root mean square over axes.
+
+    Axes along which the answers do not vary, as those of pixels that are always black, are left
+    out: there is no chance in them.
+    """
+    mean, error = answers.mean(0), answers.std(0, ddof=1) / len(answers) ** 0.5
+    varies = error > 1e-6 * np.abs(mean).max()
+    return float(np.sqrt(np.mean(((mean - expected)[varies] / error[varies]) ** 2)))
+
+
+# ---- figures -----------------------------------------------------------------------------------
 
 
 def spectral_filter(results: Saved) -> Figure:
@@ -29,7 +79,7 @@ def spectral_filter(results: Saved) -> Figure:
         ax.scatter(at_setting.eigenvalue, at_setting.answer, color=colour, s=10, label=label)
         ax.axhline((row.steps + 1) / row.scale, color=colour, ls=":", lw=0.8)
     ax.set(xscale="log", yscale="log", xlabel="eigenvalue a of H + lam I", ylabel="answer")
-    ax.set_title(f"{results.numbers['small title']['value']}; dotted: (steps + 1)/scale")
+    title(ax, f"{results.numbers['small title']['value']}; dotted: (steps + 1)/scale")
     ax.legend(fontsize=8)
     return fig
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,15 +12,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from unlearnlib.lab.clock import seconds_of
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, few_decades, headline, wrapped
+from unlearnlib.lab.methods import estimate_by, solve_by_cg, solve_by_lissa
+from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, few_decades, headline, title
 from unlearnlib.lab.profiles import PAIRS, Pair
 from unlearnlib.lab.results import Saved
-from unlearnlib.lab.settings import TUNING_SEED
+from unlearnlib.lab.settings import SIGMA, TUNING_SEED
+from unlearnlib.lab.step import released
 from unlearnlib.objective import Objective
 from unlearnlib.text import number
 
 PAIR_COLOURS = {"mlp_mnist": "#000000", "allcnn_cifar10": "#D55E00", "resnet18_svhn": "#0072B2"}
+SOLVERS = {"certified (CG)": solve_by_cg, "certified (LiSSA)": solve_by_lissa}
 PLATEAU = 0.005  # validation accuracy that retraining may still miss of its best, half a point
 
 
@@ -68,30 +71,32 @@ def plateau(accuracies: Sequence[float]) -> int:
     return int(near.argmax()) + 1
 
 
-def dense_seconds(
-    F: Objective, w: Tensor, b: Tensor, sizes: Sequence[int]
-) -> tuple[list[float], float]:
-    """Seconds to form the dense Hessian on so many samples each, and to solve with the last.
+def request_seconds(
+    d: Experiment, method: str, lam: float, whole: Tensor | None, times: int
+) -> float:
+    """Seconds of a whole request, from the indices to noisy weights: median of `times`.
 
-    The solve, by Cholesky, takes the same seconds for any damping and any n; so the one used is
-    large enough (Gershgorin) for the Hessian of few samples to be positive definite.
+    whole   grad F(w), kept from training: the request then takes the gradient of the forgotten
+            images alone. None: it takes that of all retained images
     """
-    F.only(range(sizes[0])).hvp(w, w.new_ones(64, F.p))  # the first call pays for set-up
-    forming = []
-    for n in sizes:
-        started = time.perf_counter()
-        H = F.only(range(n)).hessian(w)
-        forming.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    H.diagonal().add_(float(H.abs().sum(1).max()))
-    torch.cholesky_solve(b[:, None], torch.linalg.cholesky(H))
-    return forming, time.perf_counter() - started
+    solver = SOLVERS[method]
+    return seconds_of(lambda: released(d, estimate_by(solver, d, lam, whole=whole), SIGMA), times)
 
 
-def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Slope and offset of the least-squares line through (x, y)."""
-    slope, offset = np.polyfit(x, y, 1)
-    return float(slope), float(offset)
+def dense_seconds(F: Objective, w: Tensor, b: Tensor, columns: int = 64) -> tuple[float, float]:
+    """Seconds to form the dense Hessian on all samples, and to solve with it.
+
+    All p columns are products of the same cost: `columns` of them are timed at once, and counted
+    p/columns times. The solve, by Cholesky, is timed on a positive definite matrix of that size:
+    it takes the same seconds for any.
+    """
+    block = torch.zeros(min(columns, F.p), F.p, dtype=w.dtype, device=w.device)
+    block.fill_diagonal_(1.0)
+    F.only(range(min(F.n, 1000))).hvp(w, block)  # the first call pays for set-up
+    forming = seconds_of(lambda: F.hvp(w, block), 1) * F.p / len(block)
+    H = torch.eye(F.p, dtype=w.dtype, device=w.device)
+    solve = lambda: torch.cholesky_solve(b[:, None], torch.linalg.cholesky(H))  # noqa: E731
+    return forming, seconds_of(solve, 1)
 
 
 # ---- figures -----------------------------------------------------------------------------------
@@ -107,7 +112,7 @@ def plateaus(results: Saved) -> Figure:
         ax.plot(of_pair.epoch, 100 * of_pair.accuracy, color=COLOURS["retrained"], marker="D", ms=3)
         ax.axvline(epochs, color="#000000", ls="--", lw=1)
         ax.set(xlabel="epoch", ylabel="validation accuracy, %")
-        ax.set_title(f"{_title(results, pair)}\ndone after {epochs} of {len(of_pair)}", fontsize=9)
+        title(ax, f"{_name(results, pair)}; done after {epochs} of {len(of_pair)}")
     headline(fig, "retraining is charged up to the dashed epoch, one seed")
     return fig
 
@@ -115,74 +120,45 @@ def plateaus(results: Saved) -> Figure:
 def seconds(results: Saved) -> Figure:
     """Seconds of each method against retraining (more than 10x)."""
     table, needed = results.table("seconds"), results.table("retraining").set_index("pair")
-    fig, axes = canvas(len(needed), height=4.0)
+    fig, axes = canvas(len(needed), height=3.8)
     methods = list(table.method.unique())
     for i, (ax, pair) in enumerate(zip(axes, needed.index, strict=True)):
-        timed = table[table.pair == pair].set_index("method")
-        taken, times = timed.seconds, timed.runs.iloc[0]
-        retraining = needed.loc[pair, "seconds"]
+        taken = table[table.pair == pair].set_index("method").seconds
         places = by_method(ax, methods, labelled=i % 2 == 0)
-        for name, place in places.items():
-            if name not in taken:
-                continue
-            ax.barh(place, taken[name], color=COLOURS[name], height=0.6)
-            ax.text(
-                taken[name] * 1.15,
-                place,
-                f"{number(retraining / taken[name])}x",
-                va="center",
-                fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-                zorder=4,
-            )
-        ax.axvline(retraining, color=COLOURS["retrained"], lw=2)
+        ends = needed.loc[pair]
+        for name, value in taken.items():
+            ax.barh(places[name], value, color=COLOURS[name], height=0.6)
+            factor = f" {number(ends['to plateau'] / value)}x"
+            ax.text(value, places[name], factor, va="center", fontsize=9)
+        for column, style in (("to plateau", "-"), ("to the end", "--")):
+            ax.axvline(ends[column], color=COLOURS["retrained"], lw=2, ls=style, label=column)
         ax.set(xscale="log", xlabel="seconds")
-        ax.set_xlim(min(taken.min(), retraining) / 3, max(taken.max(), retraining) * 6)
-        text = f"retraining (line): {number(retraining)} s; bars: median of {times}"
-        ax.set_title(f"{_title(results, pair)}\n{text}", fontsize=9)
+        ax.set_xlim(
+            min(taken.min(), ends["to plateau"]) / 3, 8 * max(taken.max(), ends["to the end"])
+        )
+        title(ax, _name(results, pair))
         ax.grid(axis="y", visible=False)
-    headline(fig, "x: times faster than retraining (line: median of 3); one seed")
+    axes[0].legend(title="retraining", fontsize=9, loc="upper right")
+    headline(fig, "x: times faster than retraining to its plateau; one seed")
     return fig
 
 
 def exact(results: Saved) -> Figure:
-    """The exact Hessian by number of images, and both solvers (470x)."""
-    fig, (ax,) = canvas(height=4.0)
-    table = results.table("exact")
+    """The exact Hessian and both solvers, at the same size (470x)."""
+    fig, (ax,) = canvas(height=2.4)
     facts = results.numbers["exact facts"]["value"]
-    slope, offset, full = facts["slope"], facts["offset"], facts["n"]
-    n = np.geomspace(table.n.min(), full, 60)
-    black = COLOURS["dense solve"]
-    ax.plot(n, slope * n + offset, color=black, ls="--", label="dense solve, extrapolated in n")
-    ax.scatter(
-        table.n,
-        table.seconds,
-        color=black,
-        marker="X",
-        s=40,
-        zorder=3,
-        label="dense solve, measured",
-    )
-    for name in ("LiSSA", "conjugate gradient"):
-        ax.scatter(
-            full, facts[name], color=COLOURS[name], marker=MARKERS[name], s=60, zorder=3, label=name
-        )
-        ax.annotate(
-            f"{number((slope * full + offset) / facts[name])}x",
-            (full, facts[name]),
-            xytext=(-8, 0),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-            color=COLOURS[name],
-        )
-    ax.set(xscale="log", yscale="log", xlabel="samples n", ylabel="seconds")
-    few_decades(ax.xaxis)
-    ax.set_title(
-        f"{_title(results, 'mlp_mnist', 7)}\nMLP with p = {facts['p']:,} weights, one thread",
-        fontsize=9,
-    )
-    ax.legend(fontsize=8)
+    names = ("dense solve", "LiSSA", "conjugate gradient")
+    for place, name in enumerate(names):
+        ax.barh(place, facts[name], color=COLOURS[name], height=0.6)
+        factor = f"  {number(facts['dense solve'] / facts[name])}x" if place else ""
+        ax.text(facts[name], place, f" {number(facts[name])} s{factor}", va="center", fontsize=9)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set(xscale="log", xlabel="seconds")
+    ax.margins(x=0.25)
+    ax.grid(axis="y", visible=False)
+    told = results.numbers["titles"]["value"]["mlp_mnist"]
+    title(ax, f"{told}: MLP with p = {facts['p']:,} weights, n = {facts['n']:,}, one thread")
     return fig
 
 
@@ -209,8 +185,8 @@ def growth(results: Saved) -> Figure:
         few_decades(ax.xaxis)
         ax.tick_params(axis="x", labelsize=8, rotation=30)
         ax.legend(fontsize=8)
-    title = results.numbers["titles"]["value"]["mlp_mnist"]
-    headline(fig, f"{title}; MLP, medians of 3; dotted: proportional")
+    told = results.numbers["titles"]["value"]["mlp_mnist"]
+    headline(fig, f"{told}; MLP, medians of 3; dotted: proportional")
     return fig
 
 
@@ -224,24 +200,25 @@ def speed_up(results: Saved) -> Figure:
         setting = {name: at_paper[name] for name in ("epochs", "steps", "chains", "batch_size")}
         colour = PAIR_COLOURS[row.pair]
         curve = [cost.speed_up(k, **setting) for k in n]
-        ax.plot(n, curve, color=colour, label=f"{PAIRS[row.pair]}: {_title(results, row.pair, 20)}")
+        ax.plot(n, curve, color=colour, label=PAIRS[row.pair])
         size = at_paper["n"][row.pair]
         ax.scatter(size, cost.speed_up(size, **setting), color=colour, s=50, zorder=3)
     ax.axhline(10, color="#999999", ls="--", lw=1)
     ax.text(520, 11, "the paper's 10x", fontsize=8, color="#777777")
     ax.axhline(1, color="#999999", lw=0.8)
     ax.set(xscale="log", yscale="log", xlabel="training samples n", ylabel="times faster")
-    ax.set_title(
+    title(
+        ax,
         f"{at_paper['epochs']} epochs against {at_paper['chains']} chains of "
-        f"{at_paper['steps']:,} steps, batches of {at_paper['batch_size']}; dots: the paper's n"
+        f"{at_paper['steps']:,} steps, batches of {at_paper['batch_size']}; dots: the paper's n",
     )
-    ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(-0.1, -0.16))
+    ax.legend(fontsize=9, loc="lower right")
     return fig
 
 
-def _title(results: Saved, pair: str, inches: float = 4.0) -> str:
-    """Data and network of a pair, wrapped to the width of a panel."""
-    return wrapped(results.numbers["titles"]["value"][pair], inches)
+def _name(results: Saved, pair: str) -> str:
+    """Network and data of a pair."""
+    return f"{PAIRS[pair]}: {results.numbers['titles']['value'][pair]}"
 
 
 FIGURES = (plateaus, seconds, exact, growth, speed_up)

@@ -28,6 +28,15 @@ def radius_row(d: Experiment, lam: float) -> dict:
     return row | step.error(d, w) | step.accuracies(d, w)
 
 
+def acts(row: pd.Series, C: float) -> str:
+    """What the ball did to training, in words, from the mean of `radius_row` over seeds."""
+    if row.start > C:
+        return f"training starts outside, at norm {row.start:.1f}, and ends at {row.norm:.1f}"
+    if row.projected == 0:
+        return "the ball acts on no step, so that all is as without it"
+    return f"the ball projects up to {row.projected:.0%} of an epoch's steps"
+
+
 # ---- figures -----------------------------------------------------------------------------------
 
 

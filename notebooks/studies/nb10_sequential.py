@@ -11,7 +11,7 @@ from torch import Tensor
 from unlearnlib import bounds as theorems
 from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.evidence import RETAINED_GRADIENT
-from unlearnlib.lab import curvature
+from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.plots import COLOURS, MARKERS, band, canvas, headline, runs
 from unlearnlib.lab.requests import asked, look_alikes, random_samples, whole_class
@@ -84,6 +84,13 @@ def error_row(d: Experiment, w: Tensor, gone: Tensor) -> dict:
         "nothing": distance(d.w, w_r),
         "forgotten, retrained": accuracy(d.F_trained.only(gone), w_r),
     }
+
+
+def share_rows(d: Experiment, gone: Tensor, w: Tensor) -> dict[str, float]:
+    """The share of the distance to retraining without `gone` that w removes, and the controls."""
+    so_far = asked(d, gone)
+    row = step.error(so_far, w)
+    return step.controls(so_far) | {"sequence": 1 - row["error"] / row["nothing"]}
 
 
 def with_epsilons(rows: list[dict], queue: SequentialUnlearner) -> list[dict]:

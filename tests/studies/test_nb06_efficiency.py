@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies import nb06_efficiency as study
-from studies.nb06_efficiency import Cost, dense_seconds, line, plateau
+from studies.nb06_efficiency import Cost, dense_seconds, plateau
 from unlearnlib.lab.settings import TUNING_SEED
 
 PAPER = dict(epochs=50, steps=1000, chains=10, batch_size=10)
@@ -48,11 +48,11 @@ def test_the_speed_up_grows_with_n_towards_its_limit(gradient, product, whole):
     assert found[-1] == pytest.approx(50 * gradient / whole, rel=1e-3)
 
 
-def test_a_line_is_fitted():
-    assert line([1, 2, 3], [5, 7, 9]) == pytest.approx((2, 3))
-
-
-def test_the_dense_way_forms_each_size_and_solves_once(softmax):
-    F = softmax.objective(weight_decay=0.1)
-    forming, solving = dense_seconds(F, softmax.w, torch.ones_like(softmax.w), [5, 10])
-    assert len(forming) == 2 and min(*forming, solving) > 0
+def test_the_dense_way_is_timed_by_its_columns(softmax, monkeypatch):
+    """Two of p columns take so many seconds, so all of them take p/2 as many."""
+    F, asked = softmax.objective(weight_decay=0.1), []
+    monkeypatch.setattr(study, "seconds_of", lambda job, times: asked.append(job()) or 3.0)
+    forming, solving = dense_seconds(F, softmax.w, torch.ones_like(softmax.w), columns=2)
+    assert forming == pytest.approx(3.0 * F.p / 2) and solving == 3.0
+    assert torch.allclose(asked[0], F.hessian(softmax.w)[:2])
+    assert torch.allclose(asked[1], torch.ones(F.p, 1, dtype=softmax.w.dtype))

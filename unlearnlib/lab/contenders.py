@@ -25,11 +25,12 @@ from ..errors import DivergenceError, NegativeCurvatureError, require
 from ..evaluation.metrics import right, tug_of_war
 from ..progress import bar
 from .experiments import Experiment
-from .methods import METHODS, Method, Setting, largest_curvature, released
+from .methods import METHODS, Method, Setting, largest_curvature
 from .parallel import train_together
 from .profiles import Pair
 from .seeds import generator
 from .settings import SCORED, TUNING_SEED
+from .step import released
 from .store import load_or_make
 
 REFERENCES = ("trained", "retrained", "elsewhere", "warm")

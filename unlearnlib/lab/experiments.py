@@ -16,6 +16,7 @@ from functools import cache, cached_property, lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from .. import batchnorm, draws
 from ..checkpoint import Checkpoint
@@ -163,18 +164,27 @@ class Experiment:
         """The objective of a fresh model of this seed; sets the threads that suit it."""
         use_threads(self.pair.model)
         where, convolutional = device(), self.pair.model != "mlp"
-        net = models.build(
+        net = self._network("init").to(where)
+        x, y = _placed(self.images, split, where, convolutional)
+        passes = {"pass_size": CONVOLUTION_PASS} if convolutional else {}
+        return Objective(net, x, y, weight_decay=self.pair.weight_decay, reduce=ranks(), **passes)
+
+    def shadow_starts(self, count: int) -> Tensor:
+        """Weights (count, p) of fresh networks, for models that are trained side by side."""
+        fresh = [self._network(f"shadow model {k}") for k in range(count)]
+        flat = [parameters_to_vector(net.parameters()).detach() for net in fresh]
+        return torch.stack(flat).to(device())
+
+    def _network(self, purpose: str) -> torch.nn.Module:
+        return models.build(
             self.pair.model,
             in_shape=self.images.shape,
             classes=len(self.images.classes),
             width=self.pair.width,
             norm=self.pair.norm,
             activation=self.pair.activation,
-            seed=seed_of("init", self.seed),
-        ).to(where)
-        x, y = _placed(self.images, split, where, convolutional)
-        passes = {"pass_size": CONVOLUTION_PASS} if convolutional else {}
-        return Objective(net, x, y, weight_decay=self.pair.weight_decay, reduce=ranks(), **passes)
+            seed=seed_of(purpose, self.seed),
+        )
 
     @cached_property
     def identity(self) -> dict:

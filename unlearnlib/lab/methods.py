@@ -23,15 +23,14 @@ from ..evaluation.baselines import fine_tune, negative_gradient, neggrad_plus
 from ..evaluation.fisher import fisher_forgetting
 from ..evaluation.lcodec import lcodec
 from ..lissa import SCALE_MARGIN, lissa
-from ..noise import with_noise
 from ..objective import Objective
 from ..solution import Solution
 from ..spectrum import minibatch_curvature
 from .experiments import Experiment
 from .profiles import Pair
-from .seeds import generator, seed_of
+from .seeds import generator
 from .settings import BATCH, CHAINS, LISSA_STEPS
-from .step import projected_step, solve_on
+from .step import NOISE, projected_step, solve_on
 from .store import load_or_make
 
 TENTH = 10
@@ -59,11 +58,6 @@ class Method:
     @property
     def noisy(self) -> bool:
         return self.knobs[-1] == SIGMA
-
-
-def released(d: Experiment, w: Tensor, sigma: float) -> Tensor:
-    """w as released: with noise, the same draw for each sigma."""
-    return with_noise(w, sigma, seed_of("noise", d.seed))
 
 
 # ---- the methods -----------------------------------------------------------------------------
@@ -132,13 +126,15 @@ def _lcodec(d: Experiment, lam: float) -> Tensor:
     )
 
 
-def estimate_by(solver: Callable, d: Experiment, lam: float) -> Tensor:
+def estimate_by(solver: Callable, d: Experiment, lam: float, whole: Tensor | None = None) -> Tensor:
     """The Newton estimate inside the ball, without noise.
 
     It is made as for a certificate, but with any sigma here epsilon is too large to protect.
+
+    whole   grad F(w), where it was kept from training
     """
     return projected_step(
-        d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=partial(solver, d)
+        d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=partial(solver, d), whole=whole
     )
 
 
@@ -207,7 +203,6 @@ def _dampings_and_noise(pair: Pair) -> tuple[Setting, ...]:
     return tuple((lam, sigma) for sigma, lam in product(SIGMAS, pair.dampings[::-1]))
 
 
-NOISE = "noise alone"
 METHODS = {
     method.name: method
     for method in (

@@ -94,9 +94,8 @@ def over_pairs(judged: Mapping[str, Judged]) -> Judged:
     else:
         verdict = NOT_JUDGED
     why = "; ".join(f"{pair} {each.verdict}: {each.why}" for pair, each in judged.items())
-    null = {
-        f"{pair}, {what}": found
-        for pair, each in judged.items()
-        for what, found in each.null.items()
-    }
-    return Judged(verdict, why, null)
+    nulls = {pair: each.null for pair, each in judged.items()}
+    if any(isinstance(null, str) for null in nulls.values()):
+        return Judged(verdict, why, next(iter(nulls.values())))
+    found = {f"{pair}, {what}": said for pair, null in nulls.items() for what, said in null.items()}
+    return Judged(verdict, why, found)

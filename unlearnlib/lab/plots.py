@@ -89,6 +89,7 @@ MARKERS = {
 }
 LABELS = {"elsewhere": "retrained, another seed", "warm": "retrained, warm start"}
 DPI = 110
+LABELS_TAKE = 0.9  # inches beside a panel
 PAGE = 7.3  # inches: the 700 pixels that a page shows, so that a point in a figure is one there
 
 
@@ -100,10 +101,14 @@ def style() -> None:
         rc={
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.titlesize": "medium",
             "axes.titlelocation": "left",
             "legend.frameon": False,
             "font.size": 10,
+            "axes.titlesize": 9,
+            "axes.labelsize": 10,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.fontsize": 9,
             "axes.grid": True,
             "grid.color": "#e6e6e6",
         },
@@ -157,6 +162,12 @@ def band(ax: Axes, table: pd.DataFrame, x: str, y: str, factor: float = 1.0, **l
     stats = factor * table.groupby(x)[y].agg(["mean", "min", "max"])
     ax.fill_between(stats.index, stats["min"], stats["max"], color=look["color"], alpha=0.15, lw=0)
     ax.plot(stats.index, stats["mean"], **{"ms": 5, "lw": 1.5} | look)
+
+
+def title(ax: Axes, text: str) -> None:
+    """Put a title over one panel, in lines that fit it."""
+    room = PAGE / ax.get_gridspec().ncols - LABELS_TAKE
+    ax.set_title(wrapped(text, room))
 
 
 def headline(fig: Figure, text: str) -> None:

@@ -19,14 +19,19 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from .. import draws
 from ..cg import conjugate_gradient
 from ..errors import DivergenceError, NegativeCurvatureError, require
 from ..evaluation.metrics import accuracy, distance
 from ..newton import newton_update
+from ..noise import with_noise
 from ..objective import Objective
 from .experiments import Experiment
 from .profiles import Pair
 from .requests import random_samples, whole_class
+from .seeds import generator, seed_of
+from .settings import SIGMA
+from .step import NOISE
 from .store import load_or_make
 
 WEIGHT_DECAY = 0.1
@@ -110,6 +115,27 @@ class Stationary:
         return self._kept(
             {"without": forget.tolist()}, lambda: lower(F_r, self.at(STATIONARY), STATIONARY)
         )
+
+    def again(self, forget: Tensor) -> Tensor:
+        """Retrained by another way: from `at(STATIONARY)`, first moved at random.
+
+        By as far as retraining moves it. It is `retrained(forget)` once more where that is the only
+        minimum near by.
+        """
+        F_r, w = self.F.without(forget), self.at(STATIONARY)
+        away = draws.normal(w.shape, w, generator("again", self.seed))
+        start = w + away * (distance(w, self.retrained(forget)) / away.norm())
+        return self._kept({"again": forget.tolist()}, lambda: lower(F_r, start, STATIONARY))
+
+    def control_row(self, forget: Tensor) -> dict:
+        """The share of the way to `retrained(forget)` that models of known verdict cover."""
+        w, w_r = self.at(STATIONARY), self.retrained(forget)
+        models = {
+            "again": self.again(forget),
+            "trained": w,
+            NOISE: with_noise(w, SIGMA, seed_of("noise", self.seed)),
+        }
+        return {name: 1 - distance(v, w_r) / distance(w, w_r) for name, v in models.items()}
 
     def afresh(self) -> Tensor:
         """The stationary point without d.forget that is reached from d.retrained.w."""

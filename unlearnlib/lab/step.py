@@ -15,14 +15,16 @@ from torch import Tensor
 from ..cg import conjugate_gradient
 from ..evaluation.metrics import accuracy, distance
 from ..newton import Solver, newton_update
+from ..noise import with_noise
 from ..objective import Objective
 from ..projected_sgd import project
 from ..solution import Solution
 from .experiments import Experiment
-from .seeds import sample
-from .settings import HESSIAN_SAMPLE
+from .seeds import sample, seed_of
+from .settings import HESSIAN_SAMPLE, SIGMA
 
 TOL, MAX_STEPS = 1e-3, 50
+NOISE = "noise alone"  # no method, but what noise does without a step
 
 
 def estimate(d: Experiment, lam: float, gradient: str = "retained") -> Tensor:
@@ -42,9 +44,16 @@ def projected_step(
     lam: float,
     solver: Solver,
     gradient: str = "retained",
+    whole: Tensor | None = None,
 ) -> Tensor:
-    """One Newton step from w, projected into the ball of radius C."""
-    return project(newton_update(F, w, forget, lam=lam, solver=solver, gradient=gradient), C)
+    """One Newton step from w, projected into the ball of radius C: see `newton_update`."""
+    step = newton_update(F, w, forget, lam=lam, solver=solver, gradient=gradient, whole=whole)
+    return project(step, C)
+
+
+def released(d: Experiment, w: Tensor, sigma: float) -> Tensor:
+    """w as released: with noise, the same draw for each sigma."""
+    return with_noise(w, sigma, seed_of("noise", d.seed))
 
 
 def solve_on(subset: Objective, tol: float = TOL, max_steps: int = MAX_STEPS) -> Solver:
@@ -64,6 +73,16 @@ def hessian_sample(d: Experiment) -> Objective:
 def error(d: Experiment, w: Tensor) -> dict[str, float]:
     """Distance to the retrained model: from w, and from the trained model ("nothing" done)."""
     return {"error": distance(w, d.retrained.w), "nothing": distance(d.w, d.retrained.w)}
+
+
+def controls(d: Experiment) -> dict[str, float]:
+    """The share of the distance to d.retrained that models of known verdict remove, by name.
+
+    Another retraining, doing nothing, and the trained weights with the released code's noise.
+    """
+    models = {"elsewhere": d.elsewhere.w, "trained": d.w, NOISE: released(d, d.w, SIGMA)}
+    nothing = distance(d.w, d.retrained.w)
+    return {name: 1 - distance(w, d.retrained.w) / nothing for name, w in models.items()}
 
 
 def accuracies(d: Experiment, w: Tensor) -> dict[str, float]:

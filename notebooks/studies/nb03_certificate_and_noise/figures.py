@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from unlearnlib.lab.plots import COLOURS, canvas, headline, ramp, runs
+from unlearnlib.lab.plots import COLOURS, canvas, headline, ramp, runs, title
 from unlearnlib.lab.results import Saved
 from unlearnlib.text import number
 
@@ -29,33 +30,30 @@ def waterfall(results: Saved) -> Figure:
     """What each term adds to the bound, in four settings (Theorem 3.6, Proposition 4.1)."""
     table = results.table("terms")
     settings = list(table.setting.unique())
-    fig, axes = canvas(len(settings), height=3.0)
-    for ax, setting in zip(axes, settings, strict=True):
+    fig, axes = canvas(len(settings), height=2.6)
+    for i, (ax, setting) in enumerate(zip(axes, settings, strict=True)):
         by_term = table[table.setting == setting].set_index("term").value
-        names = [*TERMS, "bound"]
-        colours = [*BARS.values(), COLOURS["bound"]]
-        for place, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            ax.barh(place, max(by_term[name], 1e-3), color=colour, left=0)
-            ax.text(
-                max(by_term[name], 1e-3),
-                place,
-                f" {number(by_term[name])}",
-                va="center",
-                fontsize=8,
-            )
-        ax.axvline(by_term["2C"], color=COLOURS["2C"], lw=1.5)
-        ax.text(
-            by_term["2C"],
-            -0.75,
-            f"2C = {number(by_term['2C'])}",
-            color=COLOURS["2C"],
-            fontsize=8,
-            ha="center",
+        start, names = 0.0, [*TERMS, "bound"]
+        for place, (name, colour) in enumerate((BARS | {"bound": COLOURS["bound"]}).items()):
+            left = 0.0 if name == "bound" else start
+            ax.barh(place, by_term[name], left=left, color=colour)
+            end = left + by_term[name]
+            beyond = end < 0.7 * by_term["bound"]
+            look = {
+                "ha": "left" if beyond else "right",
+                "color": "#000000" if beyond else "#ffffff",
+            }
+            ax.text(end, place, f" {number(by_term[name])} ", va="center", fontsize=9, **look)
+            start = end
+        ax.axvline(
+            by_term["2C"], color=COLOURS["2C"], lw=1.5, label=f"2C = {number(by_term['2C'])}"
         )
-        ax.set_yticks(range(len(names)), names if ax is axes[0] else [""] * len(names), fontsize=9)
-        ax.set(xscale="log", xlim=(1e-3, 1e8), ylim=(len(names) - 0.4, -1.1))
-        ax.set_xlabel("adds to the bound", fontsize=9)
-        ax.set_title(setting, fontsize=9)
+        ax.legend(fontsize=9, loc="upper right", handlelength=1)
+        ax.set_yticks(range(len(names)), names if i % 2 == 0 else [""] * len(names))
+        ax.set(xlim=(0, 1.02 * by_term["bound"]), ylim=(len(names) - 0.4, -0.6))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.set_xlabel("of the bound")
+        title(ax, setting)
     return fig
 
 

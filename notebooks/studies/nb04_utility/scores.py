@@ -12,9 +12,10 @@ from unlearnlib.evaluation.equivalence import difference
 from unlearnlib.evaluation.metrics import tug_of_war
 from unlearnlib.lab.contenders import Contender, contender, settled, tune
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import METHODS, NOISE, Method
+from unlearnlib.lab.methods import METHODS, Method
 from unlearnlib.lab.nulls import Judged, judge
 from unlearnlib.lab.profiles import Pair
+from unlearnlib.lab.step import NOISE
 from unlearnlib.lab.verdicts import OURS, SETS, close
 from unlearnlib.text import number
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab.contenders import Contender, settled
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.methods import METHODS, NOISE, estimate_by, solve_by_cg
+from unlearnlib.lab.methods import METHODS, estimate_by, solve_by_cg
+from unlearnlib.lab.step import NOISE
 
 GOALS = {
     "trained": "from trained",

@@ -13,11 +13,9 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from unlearnlib import draws
 from unlearnlib.errors import require
-from unlearnlib.lab import models
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import DELTA
@@ -150,26 +148,12 @@ class Shadows:
 
     def _trained(self) -> dict[str, Tensor]:
         forget = range(self.size.images, self.F.n)
-        starts = torch.stack([self.start(k) for k in range(self.size.models)])
+        starts = self.d.shadow_starts(self.size.models)
         w = self.d.train(self.F, starts, epochs=self.size.epochs).w
         w_r = self.d.train(self.F.without(forget), starts, epochs=self.size.epochs).w
         each = bar(w, "shadow models that forget")
         estimates = torch.stack([_forgotten(self.d, self.F, one, forget) for one in each])
         return {"trained": w, "unlearned": estimates, "retrained": w_r}
-
-    def start(self, k: int) -> Tensor:
-        """The weights (p,) that shadow model k of either world starts from."""
-        pair = self.d.pair
-        net = models.build(
-            pair.model,
-            in_shape=self.d.images.shape,
-            classes=len(self.d.images.classes),
-            width=pair.width,
-            norm=pair.norm,
-            activation=pair.activation,
-            seed=seed_of(f"shadow model {k}", self.d.seed),
-        )
-        return parameters_to_vector(net.parameters()).detach().to(self.d.F.device)
 
 
 def _forgotten(d: Experiment, F: Objective, w: Tensor, forget: range) -> Tensor:
