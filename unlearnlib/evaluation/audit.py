@@ -3,6 +3,7 @@
     realised_epsilon(distance, sigma, delta)        exact, for one request and one training seed
     canary_audit(right, canaries, delta=delta)      a lower bound from one run
     shadow_audit(forgotten, never, delta=delta)     a lower bound from many runs of one request
+    gdp_audit(hits, n, alarms, n, delta=delta)      one from many releases of two known estimates
     confront(claimed, audit, ...)                   whether that bound refutes the claim
 
 Certified unlearning compares two worlds: P(U(D, S, A(D)) in T) <= e^eps P(U(D_r, {}, A(D_r)) in T)
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv, logsumexp
+from scipy.special import betaincinv, logsumexp, ndtri
 from scipy.stats import binom
 
 from ..certificate import CONDITIONAL, PROVED
@@ -196,6 +197,28 @@ def rates_audit(
         tpr, _ = clopper_pearson(hits, positives, level)
         _, fpr = clopper_pearson(alarms, negatives, level)
         return math.log(max(1.0, (tpr - delta) / fpr, (1 - fpr - delta) / (1 - tpr)))
+
+    counts = {"hits": hits, "positives": positives, "alarms": alarms, "negatives": negatives}
+    return Audit(bound(hits, alarms), bound(positives, 0), level, counts)
+
+
+def gdp_audit(
+    hits: int, positives: int, alarms: int, negatives: int, *, delta: float, level: float = LEVEL
+) -> Audit:
+    """The bound of `rates_audit` for Gaussian noise, where the claim is about its mu as well.
+
+    Two Gaussians sigma wide and mu sigma apart allow Phi^-1(TPR) - Phi^-1(FPR) <= mu at every
+    threshold (Dong, Roth and Su, 2022). So the same two limits bound mu from below, and epsilon
+    follows from it: more than from one threshold's rates alone, by the shape of all others. It
+    refutes "Gaussian, with this sensitivity and this sigma", which is what a card says.
+    """
+    rates_audit(hits, positives, alarms, negatives, delta=delta, level=level)  # refuses bad counts
+
+    def bound(hits: int, alarms: int) -> float:
+        tpr, _ = clopper_pearson(hits, positives, level)
+        _, fpr = clopper_pearson(alarms, negatives, level)
+        mu = float(ndtri(tpr) - ndtri(fpr))
+        return gaussian_epsilon(mu, 1.0, delta) if mu > 0 else 0.0
 
     counts = {"hits": hits, "positives": positives, "alarms": alarms, "negatives": negatives}
     return Audit(bound(hits, alarms), bound(positives, 0), level, counts)

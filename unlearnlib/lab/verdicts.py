@@ -307,10 +307,14 @@ def loses(lost: pd.Series) -> Verdict:
     return _counted(int((lost > POINT).sum()), len(lost), text)
 
 
-def none_refuted(within: pd.DataFrame) -> Verdict:
-    """Reproduced if no audit finds more than is claimed, of the claims within its reach."""
-    count = int((within.audited <= within.claimed).sum())
-    return _counted(count, len(within), "claims that an audit could have refuted and did not")
+def not_refuted(found: pd.DataFrame, who: str) -> Verdict:
+    """Reproduced if an audit of releases finds no more than is claimed of them.
+
+    found   by release, sound or broken on purpose: epsilon as audited and as claimed
+    """
+    row = found.loc[who]
+    why = f"epsilon >= {row.audited:.3g} at 95%, {row.claimed:.3g} claimed"
+    return _verdict(bool(row.audited <= row.claimed), False), why
 
 
 def affords_its_noise(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
@@ -349,15 +353,15 @@ def computes(promised: Mapping[str, str], moved: pd.DataFrame, of_code: list[str
 def measures(noise: pd.DataFrame) -> Verdict:
     """Reproduced if the released attack, run on pure noise, is no better than chance.
 
-    noise   the table "noise attacks". The mean over seeds and attackers of its rows "as released"
-            counts. Both AUC and accuracy within 0.01 of 0.5 is "reproduced", one of the two is
-            "partly".
+    noise   the table "noise attacks". Of each attacker, the mean over seeds of its rows "as
+            released" counts: AUC and accuracy both within 0.01 of 0.5. "partly" if some attacker's
+            are.
     """
-    released = noise[noise.protocol == "as released"]
-    auc, right = released["AUC"].mean(), released["accuracy"].mean()
-    chance = [abs(value - 0.5) <= NOISE for value in (auc, right)]
-    why = f"on features of pure noise it scores AUC {auc:.3g} and accuracy {right:.3g}"
-    return _verdict(all(chance), any(chance)), why
+    released = (
+        noise[noise.protocol == "as released"].groupby("attacker")[["AUC", "accuracy"]].mean()
+    )
+    fair = ((released - 0.5).abs() <= NOISE).all(axis=1)
+    return _counted(int(fair.sum()), len(fair), "attackers that score pure noise as chance")
 
 
 # ---- what the rules share ----------------------------------------------------------------------

@@ -159,5 +159,6 @@ def proved_row(problem: Problem, coins: Tensor, epsilon: float, seed: int) -> di
         "verified": verify(F, w, forget, release).confirmed,
         "before": before.bound,
         "right before": before.counts["right"],
+        "right, without noise": guessed(asked, release.estimate, coins).counts["right"],
         **after.counts,
     }

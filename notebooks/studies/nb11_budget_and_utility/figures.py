@@ -7,7 +7,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearnlib.lab.plots import COLOURS, band, canvas, few_decades, headline, runs
+from unlearnlib.lab.plots import band, canvas, few_decades, headline, runs
 from unlearnlib.lab.results import Saved
 from unlearnlib.text import number
 
@@ -130,46 +130,6 @@ def audits(results: Saved) -> Figure:
     return fig
 
 
-def proved_audits(results: Saved) -> Figure:
-    """Claimed, realised and audited epsilon of the proved releases at epsilon = 1."""
-    table = results.table("proved audits")
-    fig, (ax,) = canvas(height=3.0)
-    for place, row in enumerate(table.itertuples()):
-        ax.plot([0, row.claimed], [place, place], color="#bbbbbb", lw=2, zorder=0)
-        for name, (colour, marker) in EPSILONS.items():
-            ax.plot(
-                getattr(row, name),
-                place,
-                marker,
-                color=colour,
-                ms=16 if marker == "|" else 8,
-                label=name if place == 0 else None,
-            )
-        ax.plot(
-            row.ceiling,
-            place,
-            "|",
-            color=EPSILONS["audited"][0],
-            ms=14,
-            label="the most that this audit can show" if place == 0 else None,
-        )
-        ax.plot(
-            row.before,
-            place,
-            "x",
-            color=COLOURS["trained"],
-            ms=8,
-            label="audited before forgetting" if place == 0 else None,
-        )
-    names = [f"{row.model}, seed {row.seed}" for row in table.itertuples()]
-    ax.set_yticks(range(len(table)), names, fontsize=9)
-    ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xscale("symlog", linthresh=1.0)
-    ax.set(xlim=(-0.15, 2 * table.ceiling.max()), xlabel="epsilon, delta = 1e-5")
-    fig.legend(fontsize=8, loc="outside right upper")
-    return fig
-
-
 def planner(results: Saved) -> Figure:
     """The noise that k releases need, and what a kept history costs."""
     table = results.table("plans")
@@ -209,4 +169,4 @@ def _symlog(ax: Axes) -> None:
     ax.set_ylim(-0.2, 10 ** math.ceil(math.log10(max(10, ax.get_ylim()[1]))))
 
 
-FIGURES = (prices, requests, sequence, planner, forerunners, audits, proved_audits)
+FIGURES = (prices, requests, sequence, planner, forerunners, audits)

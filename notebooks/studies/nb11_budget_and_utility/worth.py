@@ -110,6 +110,7 @@ def request_row(problem: Problem, w: Tensor, size: int, seed: int) -> dict:
         "retrain gradients": again.gradients,
         "test": accuracy(problem.F_test, release.w),
         "test, retrained": accuracy(problem.F_test, again.w),
+        "forgotten, trained": accuracy(F_u, w),
         "forgotten": accuracy(F_u, release.w),
         "forgotten, retrained": accuracy(F_u, again.w),
     }

@@ -1,4 +1,5 @@
-"""Fourteen differences between the paper and its released code, each turned on alone.
+"""Thirteen differences between the paper and its released code, each turned on alone; and a
+formula that is used beyond its proof.
 
 switches    the differences by name, and the row that one of them gives
 reading     the paper's reading of a request, which every switch changes a part of
