@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from studies.nb05_membership_inference import shadows as many
 from studies.nb11_budget_and_utility import worlds
 from studies.nb12_paper_and_release import training
 from unlearnlib.lab import contenders, curvature, data, methods, profiles, proved, stationary
@@ -33,6 +34,7 @@ def made():
     networks = mlp, cnn = [Experiment(pair, 0) for pair in pairs()]
     runs = {name: changed(networks, name) for name in ("retrained", "elsewhere", "warm", "again")}
     canaries, shadows = worlds.Canaries(mlp, SIZES), worlds.Shadows(mlp, SIZES)
+    halves = many.Shadows(mlp, many.Sizes(base=60, pool=20, models=2, epochs=2))
     still = stationary.Stationary(mlp.pair, 0)
     held_out = training.trained_on_a_part(mlp, without_forgotten=True)
     vectors = runs | {
@@ -43,6 +45,7 @@ def made():
         "proved": {problem.name: proved_weights(problem) for problem in problems()},
         "canaries": changes(canaries.models),
         "shadows": changes(shadows.models),
+        "halves": {"both": halves.models["trained"] - halves.models["oracle"]},
         "held out": {"last": held_out.last - mlp.F.initial(), "best": held_out.best - mlp.w},
     }
     numbers = {

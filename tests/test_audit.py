@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
-from unlearnlib import InputError
+from unlearnlib import InputError, gaussian_epsilon
 from unlearnlib.evaluation import audit
 from unlearnlib.evaluation.audit import (
     canary_audit,
@@ -270,3 +270,27 @@ def test_a_claim_that_is_no_epsilon_is_refused(claimed):
 def test_a_proved_claim_that_is_refuted_is_an_error():
     with pytest.raises(audit.Refuted, match="refutes the ball: .*marked proved.*another seed"):
         audit.confront(2.0, FOUND, holds="proved", rests_on="the ball")
+
+
+def test_the_gaussian_audit_is_the_shift_between_two_rates():
+    """Phi^-1(TPR) - Phi^-1(FPR), with both limits; and then the exact Gaussian epsilon."""
+    found = audit.gdp_audit(700, 1000, 300, 1000, delta=1e-5)
+    tpr, fpr = audit.clopper_pearson(700, 1000, 0.95)[0], audit.clopper_pearson(300, 1000, 0.95)[1]
+    mu = norm.ppf(tpr) - norm.ppf(fpr)
+    assert found.bound == pytest.approx(gaussian_epsilon(mu, 1.0, 1e-5))
+    assert audit.gdp_audit(500, 1000, 500, 1000, delta=1e-5).bound == 0
+    assert audit.gdp_audit(1000, 1000, 0, 1000, delta=1e-5).bound == found.ceiling
+
+
+def test_the_gaussian_audit_shows_more_than_one_threshold_does():
+    counts = dict(hits=17_000, positives=30_000, alarms=13_000, negatives=30_000, delta=1e-5)
+    assert audit.gdp_audit(**counts).bound > audit.rates_audit(**counts).bound
+
+
+def test_the_gaussian_audit_errs_in_one_of_twenty():
+    """Two Gaussians 0.5 apart: how often is more than the truth shown?"""
+    rng, wrong, truth = np.random.default_rng(0), 0, gaussian_epsilon(0.5, 1.0, 1e-5)
+    for _ in range(400):
+        hits, alarms = rng.binomial(500, [norm.cdf(0.25), norm.cdf(-0.25)])
+        wrong += audit.gdp_audit(int(hits), 500, int(alarms), 500, delta=1e-5).bound > truth
+    assert wrong <= 20

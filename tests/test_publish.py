@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from unlearnlib import InputError
 from unlearnlib.lab import documents, profiles, publish
+from unlearnlib.lab.nulls import Judged
 from unlearnlib.lab.results import Results
 
 README = "".join(
@@ -65,13 +66,22 @@ def root(tmp_path, monkeypatch):
     (studies / "nb00_start.py").write_text(STUDY)
     (studies / "timed.py").write_text(BENCH)
     results = Results("00_start", profiles.load("laptop"))
-    results.claim("a | b", "not quoted", {"x": 0.25}, 3, [0.1, 0.4], "partly", "why")
-    results.claim("another", "470x", 12, 1, None, "not reproduced", "so")
-    results.claim(HEADLINE, "10x", {"a": 7.0, "b": 8.0, "c": 9.0}, 5, [1, 2], "partly", "why")
-    results.save()
+    null = {"doing nothing": "not reproduced"}
+    claim(results, "a | b", "not quoted", {"x": 0.25}, 3, [0.1, 0.4], Judged("partly", "why", null))
+    claim(results, "another", "470x", {"y": 12}, 1, None, Judged("not judged", "so", "none"))
+    times = {"MLP": 7.0, "AllCNN": 8.0, "ResNet-18": 9.0}
+    claim(results, HEADLINE, "10x", times, 5, [1, 2], Judged("partly", "why", "none"))
+    path = results.save()
+    path.with_name("rise.png").touch()
     Results("timed", profiles.load("laptop")).save()
     stamp(tmp_path, {"commit": "0123456789ab", "dirty": False})
     return tmp_path
+
+
+def claim(results, text, paper, measured, n, spread, judged):
+    results.claim(
+        text, paper=paper, settings="small", measured=measured, n=n, spread=spread, judged=judged
+    )
 
 
 def cells():
@@ -156,12 +166,23 @@ def test_each_claim_stands_with_both_sides(root):
     page = root / "figures" / "README.md"
     assert page.read_text().startswith("before\n") and page.read_text().endswith("after\n")
     said, _, columns, *rows = table(page, "claims")
-    assert said[0].startswith("3 claims: 2 partly, 1 not reproduced.") and "0123456" in said[0]
+    assert said[0].startswith(
+        "2 claims of the paper: 1 partly, 1 not judged. 1 of ours: 1 partly. Made "
+    )
+    assert "0123456" in said[0]
     link = "([00](../notebooks/00_start.ipynb))"
     assert columns == [*documents.CLAIM_COLUMNS]
-    measured = "x: 0.25 (n = 3, 0.1 to 0.4)"
-    assert rows[0] == [f"a / b {link}", "not quoted", measured, "partly", "why"]
-    assert rows[1] == [f"another {link}", "470x", "12 (n = 1)", "not reproduced", "so"]
+    measured = "x: 0.25 (n = 3, 0.1 to 0.4). small"
+    why = "why. *Null test*: doing nothing: not reproduced"
+    assert rows[0] == [f"a / b {link}", "not quoted", measured, "partly", why]
+    last = [
+        f"another {link}",
+        "470x",
+        "y: 12 (n = 1). small",
+        "not judged",
+        "so. *Null test*: none",
+    ]
+    assert rows[1] == last
 
 
 def test_the_readme_lists_notebooks_headlines_and_profiles(root):
@@ -171,9 +192,7 @@ def test_the_readme_lists_notebooks_headlines_and_profiles(root):
         ["[00_start](notebooks/00_start.ipynb)", "A start, for whom it may concern (Section 1)"]
     ]
     asked, link = documents.HEADLINES[HEADLINE][0], "([00](notebooks/00_start.ipynb))"
-    assert table(page, "results")[1:] == [
-        [f"{asked} {link}", "7x, 8x and 9x on the three pairs (n = 5)", "partly"]
-    ]
+    assert table(page, "results")[1:] == [[f"{asked} {link}", "7x, 8x and 9x (n = 5)", "partly"]]
     assert [row[0] for row in table(page, "profiles")[1:]] == [
         "`smoke`",
         "`quick`",

@@ -14,6 +14,7 @@ import torch
 from unlearnlib.errors import DataError, InputError, ProfileError
 from unlearnlib.lab import profiles, store
 from unlearnlib.lab.files import repository_root
+from unlearnlib.lab.nulls import Judged
 from unlearnlib.lab.results import Results, load
 
 SMOKE = ("00_start_here", "smoke")
@@ -34,13 +35,17 @@ def claim(collected, **changes):
     whole = {
         "claim": "It is fast.",
         "paper": "470x",
-        "measured": np.float64(3.5),
+        "settings": "one network",
+        "measured": {"times": np.float64(3.5)},
         "n": 2,
         "spread": 0.5,
-        "verdict": "partly",
-        "why": "smaller network",
+        "judged": judged("partly"),
     }
     collected.claim(**(whole | changes))
+
+
+def judged(verdict, why="smaller network"):
+    return Judged(verdict, why, {"doing nothing": "not reproduced"})
 
 
 def test_numbers_of_every_library_come_back_plain(collected):
@@ -111,27 +116,34 @@ def test_the_rows_of_a_pair_are_those_of_a_table_that_the_profile_has(collected)
 
 def test_claims_come_back_as_a_table(collected):
     claim(collected)
-    claim(collected, claim="It is exact.", spread=None, verdict="not reproduced")
-    claim(collected, measured=4.0)
+    claim(collected, claim="It is exact.", spread=None, judged=judged("not reproduced"))
+    claim(collected, measured={"times": 4.0})
     collected.save()
     table = load(*SMOKE).claims_table()
-    assert list(table) == ["claim", "paper", "measured", "n", "spread", "verdict", "why"]
+    assert list(table) == [
+        "claim", "paper", "settings", "measured", "n", "spread", "verdict", "why", "null"
+    ]  # fmt: skip
     assert list(table.claim) == ["It is fast.", "It is exact."]
-    assert list(table.measured) == [4.0, 3.5]
+    assert list(table.measured) == [{"times": 4.0}, {"times": 3.5}]
+    assert list(table.null) == [{"doing nothing": "not reproduced"}] * 2
     assert list(table.verdict) == ["partly", "not reproduced"]
 
 
 def test_a_reader_is_shown_the_whole_of_each_claim(collected):
     why = "a long reason " * 20
-    claim(collected, measured={"before": 0.04477611940, "after": 2}, spread=[0.5, 1.25], why=why)
+    numbers = {"before": 0.04477611940, "after": 2}
+    claim(collected, measured=numbers, spread=[0.5, 1.25], judged=judged("partly", why))
     shown = collected.show_claims().to_html()
-    for text in ("before: 0.0448, after: 2", "0.5 to 1.25", why.strip()):
+    tested = "doing nothing: not reproduced"
+    for text in ("before: 0.0448, after: 2", "0.5 to 1.25", why.strip(), tested):
         assert text in shown
 
 
-def test_a_claim_is_judged_in_three_words_only(collected):
-    with pytest.raises(InputError, match="'yes'.*reproduced, partly, not reproduced"):
-        claim(collected, verdict="yes")
+def test_a_claim_is_judged_in_four_words_only(collected):
+    with pytest.raises(InputError, match="'yes'.*reproduced, partly, not reproduced, not judged"):
+        claim(collected, judged=judged("yes"))
+    with pytest.raises(InputError, match="4 numbers; name at most 3"):
+        claim(collected, measured=dict.fromkeys("abcd", 1.0))
     with pytest.raises(InputError, match=r"It is fast.*spread.*NaN"):
         claim(collected, spread=math.nan)
     assert collected.claims == {}
@@ -192,3 +204,9 @@ def test_missing_results_name_the_command_that_makes_them(tmp_path, monkeypatch,
     monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path))
     with pytest.raises(DataError, match=f"make it with `{made_by}`"):
         load(name, "laptop")
+
+
+def test_a_sentence_is_shown_and_kept(collected, capsys):
+    collected.see("how far", "It moved 3.")
+    assert collected.numbers["seen: how far"]["value"] == "It moved 3."
+    assert "Markdown" in capsys.readouterr().out

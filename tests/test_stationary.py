@@ -99,3 +99,12 @@ def test_a_damping_too_small_is_refused_not_fatal(model, monkeypatch):
     monkeypatch.setattr(stationary, "newton_update", refuse)
     row = model.step_row(model.d.forget, 0.0)
     assert row["refused"] and "error" not in row and row["nothing"] > 0
+
+
+def test_another_way_to_retrain_ends_at_the_same_point_and_noise_does_not(model):
+    forget = model.d.forget
+    row, w_r = model.control_row(forget), model.retrained(forget)
+    assert row["trained"] == 0 and row["noise alone"] < 0 and row["again"] > 0.9
+    again = model.again(forget)
+    assert float(model.F.without(forget).gradient(again).norm()) <= STATIONARY
+    assert 0 < distance(again, w_r) < 0.1 * distance(model.at(STATIONARY), w_r)

@@ -124,12 +124,10 @@ def test_all_some_or_none(count, verdict):
     met = [k < count for k in range(3)]
     gains = pd.DataFrame({"bound": [1.0 if m else 2.0 for m in met], "nothing": 2.0})
     exceeded = pd.DataFrame({"largest": [2.0 if m else 2.1 for m in met], "bound": 2.0})
-    within = pd.DataFrame({"audited": [1.0 if m else 1.1 for m in met], "claimed": 1.0})
     lost = pd.Series([0.011 if m else 0.01 for m in met])
     for judged in (
         verdicts.bounds_gain(gains),
         verdicts.never_exceeded(exceeded),
-        verdicts.none_refuted(within),
         verdicts.loses(lost),
     ):
         assert judged[0] == verdict and judged[1].endswith(f"{count} of 3")
@@ -158,3 +156,9 @@ def test_a_budget_is_affordable_where_it_is_proved_and_costs_a_point(lost, holds
     requests = pd.DataFrame({"holds": ["proved", holds], "error": [0.1, error], "Delta": 1.0})
     found = verdicts.affords_its_noise(dict(zip("ab", lost, strict=True)), requests)
     assert found[0] == verdict
+
+
+@pytest.mark.parametrize(("shown", "verdict"), [(1.0, "reproduced"), (1.01, "not reproduced")])
+def test_an_audit_refutes_what_it_shows_more_than(shown, verdict):
+    found = pd.DataFrame({"audited": [shown], "claimed": [1.0]}, index=["a release"])
+    assert verdicts.not_refuted(found, "a release")[0] == verdict

@@ -6,7 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from studies import nb05_membership_inference as study
+from studies.nb05_membership_inference import attacked as study
+from studies.nb05_membership_inference import shadows
 from unlearnlib import InputError
 from unlearnlib.evaluation import attacks
 from unlearnlib.lab import contenders, profiles
@@ -50,3 +51,69 @@ def test_a_model_that_did_not_move_shows_the_attacker_the_same_twice():
     members, _ = study._features(d, others, before, d.w)["posteriors"]
     once, again = np.hsplit(members, 2)
     assert np.allclose(once, again)
+
+
+def test_the_auc_of_retraining_is_at_no_distance_from_itself():
+    ((d, found),) = contenders.fields(SMALL)
+    scores = [study.attack_scores(d, found, "unseen")]
+    same = study.difference_row(scores, "retrained", attacks.LOSS_THRESHOLD)
+    assert same == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    other = study.difference_row(scores, "trained", attacks.LOSS_THRESHOLD)
+    ours, theirs = (
+        attacks.strength([scores[0][name, attacks.LOSS_THRESHOLD]])["AUC"]["value"]
+        for name in ("trained", "retrained")
+    )
+    assert other["mean"] == pytest.approx(ours - theirs) and other["low"] <= other["mean"]
+
+
+def test_the_overfitted_network_knows_few_images_for_long():
+    pair = study.overfitted(SMALL)
+    assert (pair.train, pair.forget, pair.epochs) == (study.FEW, study.FEW // 4, study.EPOCHS)
+
+
+# ---- shadow models -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(own_cache):
+    d = Experiment(SMALL, 0)
+    return shadows.Shadows(d, shadows.Sizes(base=60, pool=20, models=8, epochs=30))
+
+
+def test_each_image_of_the_pool_was_forgotten_by_half_of_the_models(small):
+    assert small.forgot.sum(0).tolist() == [4] * 20 and small.forgot.sum(1).tolist() == [10] * 8
+    assert (small.forgot[0] != small.forgot[1]).all()
+
+
+def test_a_shadow_model_has_seen_its_half_and_the_oracle_none(small):
+    """Trained for long, a model is surer of its own half; the oracle does not know the halves."""
+    margins = np.stack([attacks.margins(small.F_pool, w) for w in small.models["trained"]])
+    oracle = np.stack([attacks.margins(small.F_pool, w) for w in small.models["oracle"]])
+    own, other = margins[small.forgot].mean(), margins[~small.forgot].mean()
+    assert own > other + 1
+    assert abs(oracle[small.forgot].mean() - oracle[~small.forgot].mean()) < 1
+
+
+def test_a_step_starts_from_the_model_and_has_noise_of_its_own(small):
+    moved = small.certified - small.models["trained"]
+    noise = shadows.SIGMA * moved.shape[1] ** 0.5
+    assert (moved.norm(dim=1) > 0.8 * noise).all() and not moved[0].equal(moved[1])
+
+
+def test_the_margins_of_those_that_forgot_are_theirs():
+    forgot = np.array([[True, False], [False, True]])
+    margins = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert shadows._of_those_that_forgot(margins, forgot).tolist() == [[1.0, 4.0]]
+
+
+@pytest.mark.parametrize("method", shadows.RELEASED)
+def test_every_standard_has_its_row(small, method):
+    row = shadows.standard_row(small, method)
+    assert 0 <= row["U-LiRA AUC"] <= 1 and row["KLoM"] >= 0 and 0 <= row["challenge F"] <= 1
+    if method == "retrained":  # the oracle's first half against its second
+        assert row["challenge score"] == pytest.approx(row["challenge F"])
+
+
+def test_doing_nothing_is_found_and_retraining_is_not(small):
+    nothing, null = (shadows.standard_row(small, name) for name in ("trained", "retrained"))
+    assert nothing["U-LiRA AUC"] > null["U-LiRA AUC"] + 0.1

@@ -92,3 +92,12 @@ def test_every_release_has_the_noise_that_its_epsilon_is_of(d):
     rows, queue = answered(d, "look-alikes", requests=2)
     assert [row["each"] for row in rows] == list(queue.budget(DELTA).each)
     assert {release.certificate.sigma for release in queue.releases} == {SIGMA}
+
+
+def test_shares_of_the_way_are_those_of_all_that_was_asked_for(d):
+    gone = study.KINDS["random"](d)[:20]
+    row, so_far = study.share_rows(d, gone, d.w), asked(d, gone)
+    assert row["sequence"] == row["trained"] == 0
+    apart = distance(so_far.elsewhere.w, so_far.retrained.w) / distance(d.w, so_far.retrained.w)
+    assert row["elsewhere"] == pytest.approx(1 - apart)
+    assert study.share_rows(d, gone, so_far.retrained.w)["sequence"] == 1

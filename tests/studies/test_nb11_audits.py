@@ -169,11 +169,11 @@ def test_noise_drowns_the_canaries(canaries):
 
 def test_shadow_models_differ_by_start_and_forget_the_same_request(d, shadows):
     run = Shadows(d, SIZE)
-    starts = [run.start(k) for k in range(8)]
+    starts = run.d.shadow_starts(8)
     assert len({float(start.norm()) for start in starts}) == 8
     for name in ("trained", "unlearned", "retrained"):
         assert run.models[name].shape == (8, d.F.p)
-    alone = d.train(run.F, torch.stack(starts), epochs=80).w
+    alone = d.train(run.F, starts, epochs=80).w
     assert alone.allclose(run.models["trained"], atol=1e-4)
     w, F_r = run.models["trained"][5], run.F.without(range(60, 66))
     step = conjugate_gradient(F_r, w, F_r.gradient(w), lam=SMALL.lam, tol=1e-6).x

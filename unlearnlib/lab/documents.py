@@ -17,10 +17,11 @@ from .notebooks import (
     read_notebook,
     study,
 )
-from .results import VERDICTS, Saved, command, load, worded
+from .results import VERDICTS, Saved, command, load, results_path, worded
 from .verdicts import HEADLINES
 
 PROFILE = "laptop"
+OURS = "not quoted"  # how the paper's side of a claim begins where the claim is ours
 README, FIGURES = Path("README.md"), Path("figures/README.md")
 CLAIM_COLUMNS = ("claim", "the paper", "measured here", "verdict", "why")
 
@@ -108,8 +109,6 @@ def _duration(minutes: float) -> str:
 
 def claims_table(notebooks: Sequence[Saved]) -> str:
     """All claims as one table, each beside the notebook that answers it."""
-    verdicts = [claim["verdict"] for results in notebooks for claim in results.claims.values()]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
     rows = [
         (
             f"{claim} ({_link(results, FIGURES)})",
@@ -121,8 +120,19 @@ def claims_table(notebooks: Sequence[Saved]) -> str:
         for results in notebooks
         for claim, entry in results.claims.items()
     ]
-    summary = f"{len(verdicts)} claims: {counts}. {_made(notebooks)}"
+    claims = [claim for results in notebooks for claim in results.claims.values()]
+    ours = [claim for claim in claims if claim["paper"].startswith(OURS)]
+    papers = [claim for claim in claims if claim not in ours]
+    counts = f"{_counts(papers, ' claims of the paper')} {_counts(ours, ' of ours')}"
+    summary = f"{counts} {_made(notebooks)}"
     return f"{summary}\n\n{markdown(CLAIM_COLUMNS, rows)}"
+
+
+def _counts(claims: Sequence[dict], whose: str) -> str:
+    """How many claims there are, and how many of each verdict."""
+    verdicts = [claim["verdict"] for claim in claims]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
+    return f"{len(claims)}{whose}: {counts}." if claims else f"0{whose}."
 
 
 def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
@@ -138,11 +148,12 @@ def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
 
 
 def figures_of(folder: Path, results: Saved) -> str:
-    """Return the section of a study: its links, its command, and a caption for each figure."""
+    """Return the section of a study: its links, its command, and a caption for each figure made."""
     name, module = results.notebook, study(folder, results.notebook)
     rows = [
         (f"[{draw.__name__}]({PROFILE}/{name}/{draw.__name__}.png)", first_sentence(draw))
         for draw in figures(module)
+        if results_path(name, PROFILE).with_name(f"{draw.__name__}.png").exists()
     ]
     is_notebook = (folder / f"{name}.ipynb").exists()
     notebook = f"[notebook](../notebooks/{name}.ipynb), " if is_notebook else ""
