@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, headline, runs
+from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, headline, runs, title
 from unlearnlib.lab.results import Saved
 from unlearnlib.text import number
 
@@ -42,7 +42,7 @@ def _points(ax: Axes, points: pd.DataFrame, weights: dict) -> None:
         ax.plot(t, -t * w1 / w2, color=COLOURS[model], ls=LINES[model], label=model)
     count = int(points.forgotten.sum())
     ax.set(xlabel="x1", ylabel="x2", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
-    ax.set_title(f"{len(points)} points, {count} of them (orange) to forget")
+    title(ax, f"{len(points)} points, {count} of them (orange) to forget")
     ax.legend(loc="lower left", fontsize=8, frameon=True)
 
 
@@ -68,7 +68,7 @@ def _plane(ax: Axes, results: Saved, weights: dict) -> None:
         arrowprops={"arrowstyle": "->", "color": COLOURS["unlearned"]},
     )
     ax.set(xlabel="weight w1", ylabel="weight w2", aspect="equal")
-    ax.set_title("loss on the retained points; the arrow is one Newton step")
+    title(ax, "loss on the retained points; the arrow is one Newton step")
     ax.legend(fontsize=8, frameon=True)
 
 
@@ -97,7 +97,7 @@ def forgetting(results: Saved) -> Figure:
             )
     ax.set_xticks(range(len(SETS)), [f"{name} images" for name in SETS])
     ax.set(ylabel="accuracy (micro F1), %")
-    ax.set_title(f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}")
+    title(ax, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}")
     ax.legend(loc="center")
     return fig
 
@@ -129,8 +129,8 @@ def price(results: Saved) -> Figure:
     top.set_xticks(marks.index, [number(value) for value in marks], fontsize=8)
     top.minorticks_off()
     top.set_xlabel("epsilon that it buys at 2C, delta = 1e-5", fontsize=9)
-    title = results.numbers["title"]["value"]
-    headline(fig, f"{title}, {runs(table.seed.nunique())}; band: least to most")
+    told = results.numbers["title"]["value"]
+    headline(fig, f"{told}, {runs(table.seed.nunique())}; band: least to most")
     return fig
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, headline, radius, ramp, runs
+from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, headline, radius, ramp, runs, title
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 from unlearnlib.objective import Objective
@@ -69,7 +69,7 @@ def path(results: Saved) -> Figure:
     ax.annotate("", tip, (end.w1, end.w2), arrowprops=arrow)
     ax.text(tip[0], tip[1] + 0.12, "-grad F", ha="center", fontsize=9)
     ax.set(xlabel="weight w1", ylabel="weight w2", aspect="equal")
-    ax.set_title(f"steps, the ball ||w|| <= {number(C)}, and where -grad F points at the end")
+    title(ax, f"steps, the ball ||w|| <= {number(C)}, and where -grad F points at the end")
     ax.legend(loc="upper left")
     return fig
 
@@ -85,10 +85,10 @@ def binding(results: Saved) -> Figure:
         norms.plot(mean.index, mean.norm, color=colour, label=radius(C))
         share.plot(mean.index, 100 * mean.projected, color=colour, label=radius(C))
     norms.set(xlabel="epoch", ylabel="||w||, mean over seeds", ylim=(0, None))
-    norms.set_title("Adam: the norm, by radius C")
+    title(norms, "Adam: the norm, by radius C")
     norms.legend(title="C", ncols=3, fontsize=8, title_fontsize=8, loc=(0.42, 0.36))
     share.set(xlabel="epoch", ylabel="steps projected, %", ylim=(-4, 104))
-    share.set_title("Adam: how often the ball binds")
+    title(share, "Adam: how often the ball binds")
     for name in OPTIMISERS:
         test = 100 * ends[ends.optimiser == name].groupby("C").test.agg(["mean", "min", "max"])
         bars = [test["mean"] - test["min"], test["max"] - test["mean"]]
@@ -103,10 +103,10 @@ def binding(results: Saved) -> Figure:
         )
     score.set_xticks(range(len(radii)), [radius(C) for C in radii])
     score.set(xlabel="radius C", ylabel="test accuracy, %")
-    score.set_title("what it costs (bars: least to most)")
+    title(score, "what it costs (bars: least to most)")
     score.legend()
-    title = results.numbers["title"]["value"]
-    headline(fig, f"{title}, {runs(ends.seed.nunique())}")
+    told = results.numbers["title"]["value"]
+    headline(fig, f"{told}, {runs(ends.seed.nunique())}")
     return fig
 
 
@@ -127,7 +127,7 @@ def gradients(results: Saved) -> Figure:
         ax.set_xticks(range(len(radii)), [radius(C) for C in radii])
         ax.set(xlabel="radius C", ylabel="norm of that part of grad F(w)", yscale="log")
         ax.set_ylim(ends[["along w", "across w"]].min().min() / 2, 3)
-        ax.set_title(f"{name}, then projected")
+        title(ax, f"{name}, then projected")
         ax.legend(ncols=2, fontsize=9)
     headline(
         fig, f"{results.numbers['title']['value']}, {runs(ends.seed.nunique())} (dots); bars: means"
@@ -153,7 +153,7 @@ def starts(results: Saved) -> Figure:
     ax.text(-0.45, C + 1, f"C = {number(C)}, released default", ha="left", fontsize=8)
     ax.set_xticks(where, names, fontsize=8)
     ax.set(ylabel="norm before training", ylim=(0, 82))
-    ax.set_title("full width, one initialisation each")
+    title(ax, "full width, one initialisation each")
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0.9), fontsize=8)
     return fig
 

@@ -111,9 +111,10 @@ def scales(results: Saved) -> Figure:
     ax.set(xscale="log", yscale="log", xlabel="scale", ylabel=f"residual on {measured_on}")
     few_decades(ax.yaxis)
     steps = results.numbers["sweep steps"]["value"]
-    ax.set_title(
+    title(
+        ax,
         f"{results.numbers['title']['value']}; up to {steps:,} steps, "
-        f"{runs(table.seed.nunique())}, bars: least to most"
+        f"{runs(table.seed.nunique())}, bars: least to most",
     )
     ax.legend(loc="lower right", fontsize=9)
     return fig
@@ -136,8 +137,8 @@ def solvers(results: Saved) -> Figure:
         ax.set(xlabel=what, ylabel="relative residual", yscale="log", xscale="log")
         few_decades(ax.xaxis)
     drawn = results.numbers["sampling"]["value"]
-    work.set_title(f"LiSSA: {drawn['chains']} chains, batches of {drawn['batch_size']}")
-    clock.set_title("the same runs by the clock")
+    title(work, f"LiSSA: {drawn['chains']} chains, batches of {drawn['batch_size']}")
+    title(clock, "the same runs by the clock")
     work.legend(fontsize=9)
     headline(
         fig, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}, one line each"
@@ -165,8 +166,8 @@ def exact(results: Saved) -> Figure:
     few_decades(ax.xaxis)
     ax.margins(x=0.12)
     n = results.numbers["exact n"]["value"]
-    title = results.numbers["title"]["value"]
-    ax.set_title(f"{title}, {n:,} of them; MLPs of growing width, median of 3 runs")
+    told = results.numbers["title"]["value"]
+    title(ax, f"{told}, {n:,} of them; MLPs of growing width, median of 3 runs")
     ax.legend(fontsize=9)
     return fig
 

@@ -131,15 +131,16 @@ def seconds(results: Saved) -> Figure:
             factor = f" {number(ends['to plateau'] / value)}x"
             ax.text(value, places[name], factor, va="center", fontsize=9)
         for column, style in (("to plateau", "-"), ("to the end", "--")):
-            ax.axvline(ends[column], color=COLOURS["retrained"], lw=2, ls=style, label=column)
+            ax.axvline(ends[column], color=COLOURS["retrained"], lw=2, ls=style)
         ax.set(xscale="log", xlabel="seconds")
         ax.set_xlim(
             min(taken.min(), ends["to plateau"]) / 3, 8 * max(taken.max(), ends["to the end"])
         )
         title(ax, _name(results, pair))
         ax.grid(axis="y", visible=False)
-    axes[0].legend(title="retraining", fontsize=9, loc="upper right")
-    headline(fig, "x: times faster than retraining to its plateau; one seed")
+    headline(
+        fig, "x: times faster than retraining to its plateau (line; dashed: to the end); n = 1"
+    )
     return fig
 
 

@@ -10,7 +10,7 @@ from unlearnlib.errors import NegativeCurvatureError
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, band, canvas, headline, ramp, runs, wrapped
+from unlearnlib.lab.plots import COLOURS, band, canvas, headline, ramp, runs, title
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 
@@ -68,9 +68,9 @@ def bounds(results: Saved) -> Figure:
         ax.axhline(of_pair["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C: no update at all")
         ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="distance to retraining")
         ax.set_ylim(of_pair.error.min() / 10, None)
-        ax.set_title(_title(results, pair, of_pair.seed.nunique()), fontsize=9)
+        title(ax, _title(results, pair, of_pair.seed.nunique()))
     handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, fontsize=8, loc="outside right upper")
+    fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=3)
     headline(fig, "constants as measured, none of them proved; lines: means, bands: seeds")
     return fig
 
@@ -88,7 +88,7 @@ def covered(results: Saved) -> Figure:
             band(ax, of_pair, "lam", name, 1000, color=COLOURS[name], marker="o", label=label)
         ax.axhline(0, color=COLOURS["trained"], ls="--", lw=1)
         ax.set(xscale="log", xlabel="damping lam", ylabel="of the way, per mille")
-        ax.set_title(_title(results, pair, of_pair.seed.nunique()), fontsize=9)
+        title(ax, _title(results, pair, of_pair.seed.nunique()))
         ax.legend(title="retraining", fontsize=8, title_fontsize=8)
     return fig
 
@@ -101,7 +101,7 @@ def forget_sizes(results: Saved) -> Figure:
     band(lengths, table, "n_u", "error", color=COLOURS["unlearned"], marker="o", label="real error")
     lengths.axhline(table["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
     lengths.set(xscale="log", yscale="log", ylabel="distance to retraining")
-    lengths.set_title("bound and real error", fontsize=9)
+    title(lengths, "bound and real error")
     for name in ("trained", "unlearned", "retrained"):
         band(
             scores,
@@ -132,13 +132,8 @@ def stationary_sizes(results: Saved) -> Figure:
     ax.axhline(results.numbers["stationary 2C"]["value"], color=COLOURS["2C"], lw=1, label="2C")
     ax.set(yscale="log", ylabel="distance to the retrained model")
     _sized(ax)
-    ax.set_title(
-        wrapped(
-            f"{results.numbers['stationary title']['value']}, {runs(table.seed.nunique())}", 4.2
-        ),
-        fontsize=9,
-    )
-    fig.legend(*ax.get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    title(ax, f"{results.numbers['stationary title']['value']}, {runs(table.seed.nunique())}")
+    fig.legend(*ax.get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=3)
     return fig
 
 
@@ -153,7 +148,7 @@ def _sized(*axes: Axes) -> None:
 
 def _title(results: Saved, pair: str, seeds: int) -> str:
     """The title of one panel: data, network and number of seeds."""
-    return wrapped(f"{results.numbers['titles']['value'][pair]}, {runs(seeds)}", 4.2)
+    return f"{results.numbers['titles']['value'][pair]}, {runs(seeds)}"
 
 
 FIGURES = (bounds, covered, forget_sizes, stationary_sizes)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from unlearnlib.bounds import trivial_bound
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, radius, runs, wrapped
+from unlearnlib.lab.plots import COLOURS, MARKERS, canvas, radius, runs, title
 from unlearnlib.lab.results import Saved
 
 
@@ -63,7 +63,9 @@ def bounds(results: Saved) -> Figure:
             _by_radius(ax, finite, name, of_pair, color=look[name], label=label, **size)
         ax.set(yscale="log", ylabel="distance to retraining")
         _finished(ax, results, pair, of_pair)
-    fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=3
+    )
     return fig
 
 
@@ -97,7 +99,9 @@ def scores(results: Saved) -> Figure:
             )
         ax.set(ylabel="accuracy (micro F1), %")
         _finished(ax, results, pair, of_pair)
-    fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=3
+    )
     return fig
 
 
@@ -117,8 +121,8 @@ def _finished(ax: Axes, results: Saved, pair: str, of_pair: pd.DataFrame) -> Non
     radii = sorted(of_pair.C.unique())
     ax.set_xticks(range(len(radii)), [radius(C) for C in radii])
     ax.set_xlabel("radius C of both trainings")
-    title = f"{results.numbers['titles']['value'][pair]}, {runs(of_pair.seed.nunique())}"
-    ax.set_title(wrapped(title, 4.2), fontsize=9)
+    told = f"{results.numbers['titles']['value'][pair]}, {runs(of_pair.seed.nunique())}"
+    title(ax, told)
 
 
 FIGURES = (bounds, scores)

@@ -17,7 +17,7 @@ from unlearnlib.lab.plots import (
     headline,
     ramp,
     runs,
-    wrapped,
+    title,
 )
 from unlearnlib.lab.results import Saved
 from unlearnlib.lab.stationary import Stationary
@@ -98,8 +98,8 @@ def stops(results: Saved) -> Figure:
         ax.set(xscale="log", xlabel="epochs of training, and of retraining")
         few_decades(ax.xaxis)
         ax.legend(fontsize=8)
-    title = results.numbers["title"]["value"]
-    headline(fig, f"{title}, {runs(table.seed.nunique())}; lines: means, bands: seeds")
+    told = results.numbers["title"]["value"]
+    headline(fig, f"{told}, {runs(table.seed.nunique())}; lines: means, bands: seeds")
     return fig
 
 
@@ -124,10 +124,7 @@ def sides(results: Saved) -> Figure:
         )
     ax.set(xscale="log", yscale="log", xlabel="epochs of training", ylabel="length of the step")
     few_decades(ax.xaxis)
-    ax.set_title(
-        wrapped(f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}", 6.0),
-        fontsize=9,
-    )
+    title(ax, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}")
     ax.legend(title="step from the gradient on", fontsize=8, title_fontsize=8)
     return fig
 
@@ -160,7 +157,7 @@ def leftovers(results: Saved) -> Figure:
         ylabel="distance to the retrained model",
     )
     ax.invert_xaxis()
-    ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)
+    title(ax, _stationary(results, table.seed.nunique()))
     ax.legend(fontsize=8)
     return fig
 
@@ -180,20 +177,21 @@ def regime(results: Saved) -> Figure:
     ax.axhline(100, color=COLOURS["trained"], ls="--", lw=1)
     ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="of the distance left, %")
     few_decades(ax.yaxis)
-    ax.set_title(_stationary(results, table.seed.nunique()), fontsize=9)
+    title(ax, _stationary(results, table.seed.nunique()))
     fig.legend(
         *ax.get_legend_handles_labels(),
         title="forgotten",
         fontsize=8,
         title_fontsize=8,
-        loc="outside right upper",
+        loc="outside lower center",
+        ncols=3,
     )
     return fig
 
 
 def _stationary(results: Saved, seeds: int) -> str:
     """The title of a figure of fully trained models."""
-    return wrapped(f"{results.numbers['stationary title']['value']}, {runs(seeds)}", 4.4)
+    return f"{results.numbers['stationary title']['value']}, {runs(seeds)}"
 
 
 FIGURES = (stops, sides, leftovers, regime)

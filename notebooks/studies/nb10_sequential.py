@@ -13,7 +13,7 @@ from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.evidence import RETAINED_GRADIENT
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, MARKERS, band, canvas, headline, runs
+from unlearnlib.lab.plots import COLOURS, MARKERS, band, canvas, headline, runs, title
 from unlearnlib.lab.requests import asked, look_alikes, random_samples, whole_class
 from unlearnlib.lab.results import Saved
 from unlearnlib.lab.seeds import sample, seed_of
@@ -164,7 +164,7 @@ def bounds(results: Saved) -> Figure:
     )
     flat.axhline(random["2C"].iloc[0], color=COLOURS["2C"], lw=1, label="2C")
     flat.set(yscale="log", ylabel="bound on the distance")
-    flat.set_title(f"random images, {runs(random.seed.nunique())}", fontsize=9)
+    title(flat, f"random images, {runs(random.seed.nunique())}")
     for kind, of_kind in table.dropna(subset="error").groupby("kind", sort=False):
         band(real, of_kind, "request", "nothing", color=COLOURS[kind], ls=":")
         band(
@@ -177,7 +177,7 @@ def bounds(results: Saved) -> Figure:
             label=_with_runs(kind, of_kind),
         )
     real.set(ylabel="real distance to retraining", ylim=(0, None))
-    real.set_title("dotted: nothing done", fontsize=9)
+    title(real, "dotted: nothing done")
     for ax in (flat, real):
         ax.set_xlabel("request")
         ax.legend(fontsize=8)
@@ -206,9 +206,11 @@ def scores(results: Saved) -> Figure:
             )
         band(ax, of_kind, "request", "test", 100, color="#000000", ls=":", label="test images")
         ax.set(ylabel="accuracy, %", ylim=(-4, 104))
-        ax.set_title(_with_runs(kind, of_kind), fontsize=9)
+        title(ax, _with_runs(kind, of_kind))
         ax.set_xlabel("request")
-    fig.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=3
+    )
     headline(fig, _title(results))
     return fig
 
@@ -222,10 +224,10 @@ def budget(results: Saved) -> Figure:
     ax.plot(rows.request, rows.history, color=COLOURS["bound"], marker="s", label="all so far")
     ax.set(ylabel="epsilon", ylim=(0, None))
     facts = results.numbers
-    ax.set_title(
+    title(
+        ax,
         f"sigma = {facts['sigma']['value']:g}, delta = {facts['delta']['value']:g}, sensitivity "
         f"2C = {rows['2C'].iloc[0]:g}: the same for every seed and kind",
-        fontsize=9,
     )
     ax.set_xlabel("request")
     ax.legend(fontsize=8)

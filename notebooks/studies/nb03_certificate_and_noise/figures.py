@@ -37,23 +37,21 @@ def waterfall(results: Saved) -> Figure:
         for place, (name, colour) in enumerate((BARS | {"bound": COLOURS["bound"]}).items()):
             left = 0.0 if name == "bound" else start
             ax.barh(place, by_term[name], left=left, color=colour)
-            end = left + by_term[name]
-            beyond = end < 0.7 * by_term["bound"]
-            look = {
-                "ha": "left" if beyond else "right",
-                "color": "#000000" if beyond else "#ffffff",
-            }
-            ax.text(end, place, f" {number(by_term[name])} ", va="center", fontsize=9, **look)
+            end, whole = left + by_term[name], by_term["bound"]
+            if by_term[name] > 0.25 * whole:
+                look = {"x": end, "ha": "right", "color": "#ffffff"}
+            elif left > 0.5 * whole:
+                look = {"x": left, "ha": "right", "color": "#000000"}
+            else:
+                look = {"x": end, "ha": "left", "color": "#000000"}
+            ax.text(y=place, s=f" {number(by_term[name])} ", va="center", fontsize=9, **look)
             start = end
-        ax.axvline(
-            by_term["2C"], color=COLOURS["2C"], lw=1.5, label=f"2C = {number(by_term['2C'])}"
-        )
-        ax.legend(fontsize=9, loc="upper right", handlelength=1)
+        ax.axvline(by_term["2C"], color=COLOURS["2C"], lw=1.5)
         ax.set_yticks(range(len(names)), names if i % 2 == 0 else [""] * len(names))
         ax.set(xlim=(0, 1.02 * by_term["bound"]), ylim=(len(names) - 0.4, -0.6))
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.set_xlabel("of the bound")
-        title(ax, setting)
+        title(ax, f"{setting}; line: 2C = {number(by_term['2C'])}")
     return fig
 
 
@@ -114,10 +112,11 @@ def mechanisms(results: Saved) -> Figure:
     for ax in (sizes, truth):
         ax.axhline(1, color="#000000", lw=1)
         ax.axvspan(1, table.epsilon.max(), color="#eeeeee", zorder=0)
-        ax.set(xscale="log", xlabel="epsilon (grey: where the classical formula has no proof)")
+        ax.set(xscale="log", xlabel="epsilon")
     sizes.set(ylabel="classical sigma over the exact one")
     truth.set(yscale="log", ylim=(1e-6, None), ylabel="its true delta over the one promised")
-    sizes.legend(fontsize=8)
+    sizes.legend(fontsize=9)
+    headline(fig, "grey: where the classical formula has no proof")
     return fig
 
 
@@ -145,14 +144,13 @@ def _bound_by_share(ax: Axes, table: pd.DataFrame, colours: dict) -> None:
         ax.plot(mean.index, mean.bound / mean.nothing, **look)
         ax.plot(mean.index, mean.error / mean.nothing, ls=":", marker=".", **look)
     ax.axhline(1, color=COLOURS["2C"], lw=1.5)
-    ax.text(table.share.min(), 1.2, "what doing nothing certifies", color=COLOURS["2C"], fontsize=8)
     ax.set(
         xscale="log",
         yscale="log",
         xlabel="share of images forgotten",
-        ylabel="distance over the stability bound",
+        ylabel="over what doing nothing certifies",
     )
-    ax.set_title("solid: Theorem 3.4, dotted: the real error", fontsize=9)
+    title(ax, "solid: Theorem 3.4, dotted: the real error")
 
 
 def _accuracy_and_reach(ax: Axes, table: pd.DataFrame, colours: dict, images: int) -> None:
@@ -172,7 +170,7 @@ def _accuracy_and_reach(ax: Axes, table: pd.DataFrame, colours: dict, images: in
         ylabel="useful up to this share of images",
     )
     ax.axhline(1 / images, color="#999999", ls=":", lw=1)
-    ax.set_title("strength c and decay, in curvatures; dotted: one image", fontsize=9)
+    title(ax, "strength c and decay, in curvatures; dotted: one image")
     ax.margins(x=0.2)
 
 
@@ -199,7 +197,7 @@ def exhaustion(results: Saved) -> Figure:
             f"{row.sets} of size {row.n_u}"
             for row in of_problem.drop_duplicates("n_u").itertuples()
         )
-        ax.set_title(f"{problem}; forget sets: {sets}", fontsize=9)
+        title(ax, f"{problem}; forget sets: {sets}")
     headline(fig, "marker: largest real error; bar: bound; a line each for forget sets by size")
     return fig
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
+from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, title
 from unlearnlib.lab.results import Saved
 from unlearnlib.lab.verdicts import OURS, SETS, THIRD
 
@@ -73,7 +73,7 @@ def against_paper(results: Saved) -> Figure:
             ax.errorbar(where[0], scores[0], spread, color=look["color"], lw=1, capsize=2)
         ax.set_xticks(range(3), SETS)
         ax.set_ylabel("accuracy (micro F1), %")
-        ax.set_title(_title(results, pair), fontsize=9)
+        title(ax, _title(results, pair))
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=4)
     return fig
@@ -98,7 +98,7 @@ def by_sigma(results: Saved) -> Figure:
                 ax.axvline(row.sigma, color="#000000", ls=":", lw=1)
         ax.set(xscale="log", xlabel="sigma", ylabel="F1 less retraining's, points")
         ax.set_yscale("symlog", linthresh=max(1.0, 2 * abs(margin)))
-        ax.set_title(_title(results, pair), fontsize=9)
+        title(ax, _title(results, pair))
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=3)
     headline(
@@ -121,7 +121,7 @@ def closeness(results: Saved) -> Figure:
             _dots(ax, of_pair[of_pair.method == name].ToW, place, name)
         best = of_pair[of_pair.method == "trained"].ToW.mean()
         ax.axvline(best, color=COLOURS["trained"], ls="--", lw=1)
-        ax.set_title(_title(results, pair, runs(of_pair.seed.nunique())), fontsize=9)
+        title(ax, _title(results, pair, runs(of_pair.seed.nunique())))
         ax.set_xlabel("Tug-of-War against retraining")
         ax.grid(axis="y", visible=False)
     headline(fig, "1 is retraining with the same seed; dashed: doing nothing. Dots: seeds")
@@ -145,12 +145,12 @@ def distances(results: Saved) -> Figure:
             )
             ax.axvline(mean["trained"], color=COLOURS["trained"], ls="--", lw=0.8)
             ax.scatter([], [], color="#444444", marker=marker, label=end)
-        ax.set(xlabel="distance ||w - other||, mean over seeds", xlim=(0, None))
-        ax.set_title(_title(results, pair, runs(of_pair.seed.nunique())), fontsize=9)
+        ax.set(xlabel="distance, mean over seeds", xlim=(0, None))
+        title(ax, _title(results, pair, runs(of_pair.seed.nunique())))
         ax.grid(axis="y", visible=False)
     handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, title="to retraining:", fontsize=8, loc="outside right center")
-    headline(fig, "dashed: the trained model, before anything is done")
+    fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=3)
+    headline(fig, "distance to three retrained models; dashed: the trained model, before anything")
     return fig
 
 
@@ -163,10 +163,10 @@ def reach(results: Saved) -> Figure:
         ax.plot(at_seed.lam, 100 * at_seed.covered, **look, lw=0.8, ms=4)
     ax.axhline(0, color=COLOURS["trained"], ls="--", lw=1)
     ax.set(xscale="log", xlabel="damping lam", ylabel="of the way, %")
-    ax.set_title(
+    title(
+        ax,
         f"{_title(results, 'mlp_mnist')}, {runs(table.seed.nunique())}, one line each; "
         "without noise",
-        fontsize=9,
     )
     return fig
 
@@ -186,7 +186,7 @@ def tuning(results: Saved) -> Figure:
                 ax.scatter(scored.ToW, [place] * len(scored), color=COLOURS[name], s=22)
                 best = scored[scored.kept]
                 ax.scatter(best.ToW, [place], s=110, facecolor="none", edgecolor="#000000")
-        ax.set_title(_title(results, pair), fontsize=9)
+        title(ax, _title(results, pair))
         ax.set_xlabel("Tug-of-War on held-out training images")
         ax.grid(axis="y", visible=False)
     headline(fig, "each setting of the knobs, one tuning seed; ringed: kept. 1 is retraining")
@@ -202,9 +202,8 @@ def _dots(ax: Axes, values, place: float, name: str) -> None:
 
 
 def _title(results: Saved, pair: str, more: str = "") -> str:
-    """The title of one panel, 4.6 inches wide: data and network, then `more`."""
-    title = results.numbers["titles"]["value"][pair]
-    return wrapped(", ".join(filter(None, (title, more))), 4.0)
+    """The title of one panel: data and network, then `more`."""
+    return ", ".join(filter(None, (results.numbers["titles"]["value"][pair], more)))
 
 
 FIGURES = (

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unlearnlib.evaluation import attacks
-from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, wrapped
+from unlearnlib.lab.plots import COLOURS, MARKERS, by_method, canvas, headline, runs, title
 from unlearnlib.lab.results import Saved
 
 SHOWN = {attacks.LOSS_THRESHOLD: "o", "logistic regression": "s"}
@@ -45,9 +45,7 @@ def attacked(results: Saved) -> Figure:
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         _panel(ax, table[table.pair == pair], labelled=i % 2 == 0)
         n = results.numbers["seeds"]["value"][pair]
-        ax.set_title(
-            wrapped(f"{results.numbers['titles']['value'][pair]}, {runs(n)}", 3.0), fontsize=9
-        )
+        title(ax, f"{results.numbers['titles']['value'][pair]}, {runs(n)}")
     _legend(fig)
     headline(fig, "forgotten against test images, never seen" + BAND)
     return fig

@@ -19,9 +19,9 @@ SHOWN = {  # column -> (heading, factor)
     "retained": ("F1\nretained", 100),
     "test": ("F1\ntest", 100),
     "distance": ("distance", 1),
-    "loss AUC": ("loss attack\nAUC", 100),
-    "both AUC": ("two models\nAUC", 100),
-    "both accuracy": ("two models\naccuracy", 100),
+    "loss AUC": ("loss\nattack\nAUC", 100),
+    "both AUC": ("two\nmodels\nAUC", 100),
+    "both accuracy": ("two\nmodels\nacc.", 100),
 }
 DARK = 0.62  # of the colour scale, from where text is white
 NOISE = {"logistic regression": ("#000000", "x"), "decision tree": ("#999933", "+")}
@@ -81,7 +81,7 @@ def _promise(ax: Axes, place: float, line: int, row) -> None:
     kept = row.promise == "finite"
     text = number(row.epsilon) if kept else row.promise
     if row.printed > 0:
-        text += f" (prints {number(row.printed)})"
+        text += f"\nprints {number(row.printed)}"
     if not kept:
         ax.add_patch(_box(place, line, COLOURS["released"], 0.5, width=1.36))
     ax.text(
@@ -123,7 +123,7 @@ def protocol(results: Saved) -> Figure:
         ax.set_xlabel(metric)
         ax.grid(axis="y", visible=False)
     fig.legend(
-        *axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3
+        *axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=3
     )
     n = noise.seed.nunique()
     title = results.numbers["title of the MLP's data"]["value"]
