@@ -144,6 +144,7 @@ def test_where_there_is_nothing_to_unlearn_nobody_is_judged():
     rows = differences(trained=(0.0019, 0.0, 0.0))
     found = judge(partial(verdicts.close, rows, []), OURS)
     assert found.verdict == NEITHER and "nothing to unlearn" in found.why
+    assert verdicts.close(rows, [], OURS)[0] == NEITHER
 
 
 def test_two_retrainings_that_differ_too_much_leave_it_unjudged():
@@ -161,6 +162,7 @@ def test_a_method_that_is_surely_nearer_takes_the_claim():
     assert verdicts.close(rows, ["fine-tuning"], OURS)[0] == YES
     rows.loc[("fine-tuning", "test")] = interval(0.0)
     rows.loc[(OURS, "forgotten")] = interval(0.0015)  # it holds zero: not surely farther
+    rows.loc[("fine-tuning", "forgotten")] = interval(0.0, width=0.0002)
     assert verdicts.close(rows, ["fine-tuning"], OURS)[0] == YES
 
 
@@ -193,6 +195,11 @@ def test_an_attack_must_see_what_it_sees_after_retraining(ours, verdict):
 def test_an_attack_without_power_judges_nobody(changed):
     """It sees nothing; or retrainings differ as much; or noise looks like it; or it blurs."""
     assert judge(advantages(0.0, **changed), OURS).verdict == NEITHER
+
+
+def test_an_attack_that_sees_nothing_says_so_of_everybody():
+    blind = advantages(0.05, trained=0.0019)
+    assert {blind(who)[0] for who in (OURS, "trained", "elsewhere")} == {NEITHER}
 
 
 def test_an_optimiser_that_rests_is_the_control_of_the_one_that_does_not():

@@ -160,7 +160,7 @@ def test_an_unknown_profile_names_the_known():
 
 def test_the_environment_wins_and_says_so(monkeypatch):
     chosen = profiles.active("quick")
-    assert (chosen.name, chosen.reason) == ("quick", "the notebook's parameter")
+    assert (chosen.name, chosen.reason) == ("quick", "the parameter of this run")
     monkeypatch.setenv(profiles.VARIABLE, "smoke")
     chosen = profiles.active("quick")
     assert (chosen.name, chosen.reason) == ("smoke", "UNLEARNLIB_PROFILE")

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from unlearnlib import InputError
 from unlearnlib.evaluation import challenge
-from unlearnlib.evaluation.klom import BINS, FLOOR, klom
+from unlearnlib.evaluation.klom import BINS, CLIP, FLOOR, klom
 from unlearnlib.evaluation.ulira import u_lira
 
 
@@ -113,6 +113,10 @@ def test_it_is_the_divergence_of_two_histograms(rng):
         )
         assert found == pytest.approx(by_hand)
     assert np.isfinite(klom(ours + 50, theirs)).all()
+
+
+def test_bins_floor_and_clip_are_those_of_the_public_benchmark():
+    assert (BINS, FLOOR, CLIP) == (20, 1e-5, 100.0)
 
 
 def test_worlds_apart_are_as_far_as_the_floor_lets_them_be(rng):

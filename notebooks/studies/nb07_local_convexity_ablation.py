@@ -10,7 +10,7 @@ from unlearnlib.errors import NegativeCurvatureError
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import curvature, step
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.plots import COLOURS, band, canvas, headline, ramp, runs, title
+from unlearnlib.lab.plots import COLOURS, band, by_seed, canvas, headline, ramp, runs, title
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.results import Saved
 
@@ -127,12 +127,13 @@ def stationary_sizes(results: Saved) -> Figure:
     band(ax, table, "n_u", "nothing", color=COLOURS["trained"], marker="s", label="nothing is done")
     lams = sorted(table.lam.unique())
     for lam, colour in zip(lams, ramp(len(lams)), strict=True):
-        at_lam = table[table.lam == lam].dropna(subset="error")
-        band(ax, at_lam, "n_u", "error", color=colour, marker="o", label=f"lam = {lam:g}")
+        at_lam = table[table.lam == lam]
+        by_seed(ax, at_lam, "n_u", "error", color=colour, marker="o", label=f"lam = {lam:g}")
     ax.axhline(results.numbers["stationary 2C"]["value"], color=COLOURS["2C"], lw=1, label="2C")
     ax.set(yscale="log", ylabel="distance to the retrained model")
     _sized(ax)
-    title(ax, f"{results.numbers['stationary title']['value']}, {runs(table.seed.nunique())}")
+    told = f"{results.numbers['stationary title']['value']}, {runs(table.seed.nunique())}"
+    title(ax, f"{told}, a line each; crosses: refused")
     fig.legend(*ax.get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=3)
     return fig
 

@@ -12,6 +12,7 @@ from unlearnlib.lab.plots import (
     COLOURS,
     MARKERS,
     band,
+    by_seed,
     canvas,
     few_decades,
     headline,
@@ -170,19 +171,19 @@ def regime(results: Saved) -> Figure:
     colours = [*ramp(len(sets) - 1), COLOURS["one class"]]
     sets = [name for name in sets if name != "one class"] + ["one class"]
     for name, colour in zip(sets, colours, strict=True):
-        of_set = table[table.forget == name].dropna(subset="error")
+        of_set = table[table.forget == name]
         of_set = of_set.assign(left=of_set.error / of_set.nothing)
         marker = "s" if name == "one class" else "o"
-        band(ax, of_set, "lam", "left", 100, color=colour, marker=marker, label=name)
+        by_seed(ax, of_set, "lam", "left", 100, color=colour, marker=marker, label=name)
     ax.axhline(100, color=COLOURS["trained"], ls="--", lw=1)
     ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="of the distance left, %")
     few_decades(ax.yaxis)
     title(ax, _stationary(results, table.seed.nunique()))
     fig.legend(
         *ax.get_legend_handles_labels(),
-        title="forgotten",
-        fontsize=8,
-        title_fontsize=8,
+        title="forgotten (a line a seed; cross: refused)",
+        fontsize=9,
+        title_fontsize=9,
         loc="outside lower center",
         ncols=3,
     )

@@ -170,6 +170,21 @@ def title(ax: Axes, text: str) -> None:
     ax.set_title(wrapped(text, room))
 
 
+def by_seed(ax: Axes, table: pd.DataFrame, x: str, y: str, factor: float = 1.0, **look) -> None:
+    """Draw a thin line for each seed, with a dot where there is a value and a cross where not.
+
+    A cross stands on the lower edge: the value was refused there, and a mean of the seeds that are
+    left would jump.
+    """
+    for k, (_, rows) in enumerate(table.sort_values(x).groupby("seed")):
+        label = look["label"] if k == 0 else None
+        ax.plot(rows[x], factor * rows[y], **{"lw": 0.8, "ms": 4} | look | {"label": label})
+        gone = rows[rows[y].isna()][x]
+        ax.plot(
+            gone, [0.02] * len(gone), "x", color=look["color"], transform=ax.get_xaxis_transform()
+        )
+
+
 def headline(fig: Figure, text: str) -> None:
     """Put a title over all axes: the data, and how many runs."""
     fig.suptitle(wrapped(text, fig.get_figwidth(), 10), fontsize=10, x=0.01, ha="left")

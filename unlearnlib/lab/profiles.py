@@ -169,7 +169,7 @@ def active(parameter: str) -> Profile:
     override = os.environ.get(VARIABLE)
     if override:
         return load(override, VARIABLE)
-    return load(parameter, "the notebook's parameter")
+    return load(parameter, "the parameter of this run")
 
 
 def read(path: Path, reason: str) -> Profile:

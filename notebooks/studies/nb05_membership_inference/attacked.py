@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -19,11 +20,15 @@ from unlearnlib.objective import Objective
 
 CHANCE = {"accuracy": 0.5, "AUC": 0.5, "TPR at 1% FPR": 0.01}
 QUESTIONS = ("unseen", "retained")
+TWO = (attacks.LOSS_THRESHOLD, "logistic regression")  # that look at one model, and at two
 FEW, EPOCHS = 400, 100  # of a network that has memorised; ours
 
 
 def attack_scores(
-    d: Experiment, contenders: dict[str, Contender], question: str
+    d: Experiment,
+    contenders: dict[str, Contender],
+    question: str,
+    attackers: Sequence[str] = attacks.ATTACKERS,
 ) -> dict[tuple[str, str], attacks.Scores]:
     """What each attacker says of the samples at one seed, by (method, attacker).
 
@@ -37,7 +42,7 @@ def attack_scores(
     scores = {}
     for method, contender in contenders.items():
         features = _features(d, samples, before, contender.w)
-        for attacker in attacks.ATTACKERS:
+        for attacker in attackers:
             kind = "loss" if attacker == attacks.LOSS_THRESHOLD else "posteriors"
             scores[method, attacker] = attacks.attack(attacker, *features[kind], seed=seed)
     return scores
