@@ -19,7 +19,7 @@ from unlearnlib.progress import bar
 from unlearnlib.spectrum import minibatch_curvature
 from unlearnlib.text import number
 
-RUNS, RUN_CHAINS, RUN_STEPS, RUN_BATCH = 40, 25, 100, 10  # for the mean of LiSSA; ours
+RUNS, RUN_CHAINS, RUN_STEPS, RUN_BATCH = 30, 20, 60, 10  # for the mean of LiSSA; ours
 
 
 def safe_scale(F: Objective, w: Tensor, lam: float) -> float:
