@@ -425,6 +425,7 @@ MUTANTS = [
     Mutant("evaluation/equivalence.py", " and self.high <= margin", ""),
     Mutant("evaluation/equivalence.py", "self.low > margin or", "self.low >= margin or"),
     Mutant("evaluation/equivalence.py", " or self.high < -margin", ""),
+    Mutant("evaluation/equivalence.py", "/ margin) ** 2", "/ margin)"),
     Mutant("evaluation/equivalence.py", "LEVEL = 0.90", "LEVEL = 0.50"),
     Mutant("evaluation/equivalence.py", "rng.integers(seeds, size=(RESAMPLES, seeds))",
            "np.arange(seeds) + 0 * rng.integers(seeds, size=(RESAMPLES, seeds))"),

@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import norm
 
 from unlearnlib import InputError
-from unlearnlib.evaluation import equivalence
 from unlearnlib.evaluation.equivalence import Interval, difference, over_seeds
 
 
@@ -89,7 +88,11 @@ def test_resamples_must_belong_to_the_seeds_and_be_finite():
 
 def test_it_says_how_many_seeds_it_takes():
     """Half as wide an interval takes four times as many seeds."""
-    wide = Interval(0.0, -0.1, 0.1)
-    assert equivalence.seeds_needed(wide, 2, 0.2) == 2
-    assert equivalence.seeds_needed(wide, 2, 0.1) == 8
-    assert equivalence.seeds_needed(wide, 2, 10.0) == 2
+    wide = Interval(0.0, -0.1, 0.1, seeds=2)
+    assert [wide.seeds_needed(margin) for margin in (0.1, 0.2, 10.0)] == [8, 2, 2]
+    with pytest.raises(InputError, match="margin is 0"):
+        wide.seeds_needed(0)
+
+
+def test_an_interval_knows_its_seeds():
+    assert difference(runs(0.9, seeds=4), runs(0.8, seeds=4)).seeds == 4

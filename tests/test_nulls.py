@@ -41,7 +41,8 @@ def test_a_rule_that_passes_its_null_test_judges(ours):
 def test_a_rule_that_fails_it_does_not(who, said, what, ours):
     found = judge(rule(GOOD | {who: said, OURS: ours}), OURS)
     assert found.verdict == NEITHER
-    assert f"by this rule {what} would be {said!r}" in found.why and f"of {OURS}" in found.why
+    assert f"by this rule {what} would be {said!r} (of {who})" in found.why
+    assert f"of {OURS}" in found.why
 
 
 @pytest.mark.parametrize("said", [SOME, NEITHER])
@@ -90,7 +91,7 @@ SIGNAL = 0.03  # what there is to unlearn; the margin is 0.01
 
 
 def interval(mean, width=0.002):
-    return {"mean": mean, "low": mean - width, "high": mean + width}
+    return {"mean": mean, "low": mean - width, "high": mean + width, "seeds": 2}
 
 
 def differences(**changed):
@@ -137,7 +138,9 @@ def test_noise_that_lowers_all_alike_passes_at_no_sigma(sigma_damage):
 def test_each_set_counts_on_both_sides_of_the_margin(samples, off, verdict, sign):
     rows = differences()
     rows.loc[(OURS, samples)] = interval(sign * off)
-    assert verdicts.close(rows, ["fine-tuning"], OURS)[0] == verdict
+    found, why = verdicts.close(rows, ["fine-tuning"], OURS)
+    assert found == verdict and samples in why
+    assert ("about 2 seeds would tell" in why) == (verdict == NEITHER)
 
 
 def test_where_there_is_nothing_to_unlearn_nobody_is_judged():

@@ -83,7 +83,7 @@ def test_another_sigma_takes_the_methods_place_in_the_rule():
     }
     means |= {name: (0.03, 0, 0) for name in scores.RIVALS}
     rows = [
-        {"method": name, "samples": s, "mean": m, "low": m - 1e-3, "high": m + 1e-3}
+        {"method": name, "samples": s, "mean": m, "low": m - 1e-3, "high": m + 1e-3, "seeds": 1}
         for name, each in means.items() for s, m in zip(SETS, each, strict=True)
     ]  # fmt: skip
     differences = pd.DataFrame(rows)

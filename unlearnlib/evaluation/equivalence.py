@@ -11,13 +11,14 @@ interval that lies between -margin and margin (Schuirmann, 1987).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import require, require_at_least
+from ..errors import require
 
 LEVEL = 0.90  # of the interval: each of the two one-sided tests errs in one case of twenty
 RESAMPLES = 5000
@@ -25,15 +26,24 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over training seeds, and the limits of its 90% interval."""
+    """A mean over so many training seeds, and the limits of its 90% interval."""
 
     mean: float
     low: float
     high: float
+    seeds: int = 1
 
     def within(self, margin: float) -> bool:
         """Whether it is shown to lie between -margin and margin."""
         return -margin <= self.low and self.high <= margin
+
+    def seeds_needed(self, margin: float) -> int:
+        """About how many seeds make it as narrow as the margin, so that it can tell.
+
+        Its width falls as the root of the number of seeds.
+        """
+        require(margin > 0, f"margin is {margin}; it must be > 0.")
+        return max(self.seeds, math.ceil(self.seeds * ((self.high - self.low) / margin) ** 2))
 
     def beyond(self, margin: float) -> bool:
         """Whether it is shown to lie outside of -margin to margin."""
@@ -74,18 +84,7 @@ def over_seeds(values: Sequence[float], resampled: Sequence[ArrayLike]) -> Inter
     )
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(resampled[drawn].mean(1), (tail, 1 - tail))
-    return Interval(float(np.mean(values)), float(low), float(high))
-
-
-def seeds_needed(interval: Interval, seeds: int, margin: float) -> int:
-    """About how many seeds it takes for an interval as narrow as half the margin.
-
-    The width of an interval falls as the root of the number of seeds.
-    """
-    require_at_least(1, seeds=seeds)
-    require(margin > 0, f"margin is {margin}; it must be > 0.")
-    half = (interval.high - interval.low) / 2
-    return max(seeds, int(np.ceil(seeds * (2 * half / margin) ** 2)))
+    return Interval(float(np.mean(values)), float(low), float(high), seeds)
 
 
 def _signed(right: ArrayLike, reference: ArrayLike) -> np.ndarray:

@@ -60,12 +60,13 @@ def judge_by(
     For a claim on how a measure changes, say with a damping: `measure` says of any one model
     whether it is close to retraining.
     """
-    null = {what: measure(who)[0] for what, who in {**right, **wrong}.items()}
+    said = {what: measure(who) for what, who in {**right, **wrong}.items()}
     misjudged = [
-        f"{what} would be {found!r}"
-        for what, found in null.items()
+        f"{what} would be {found!r} ({why})"
+        for what, (found, why) in said.items()
         if (found == REPRODUCED) != (what in right)
     ]
+    null = {what: found for what, (found, _) in said.items()}
     if misjudged and verdict[0] != NOT_JUDGED:
         return Judged(NOT_JUDGED, f"by this rule {' and '.join(misjudged)}; {verdict[1]}", null)
     return Judged(*verdict, null)

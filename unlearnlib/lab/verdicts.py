@@ -136,8 +136,7 @@ def never_exceeded(table: pd.DataFrame) -> Verdict:
 def close(differences: pd.DataFrame, rivals: Sequence[str], who: str) -> Verdict:
     """Reproduced if F1 is shown to be that of retraining on all three sets of images.
 
-    differences   of one pair: mean, low and high of F1 less that of retraining, by (method,
-                  samples)
+    differences   of one pair: an Interval of F1 less that of retraining, by (method, samples)
     rivals        methods that must not be surely nearer on the forgotten images
 
     What there is to unlearn is the difference of the trained model on the forgotten images, and the
@@ -147,7 +146,7 @@ def close(differences: pd.DataFrame, rivals: Sequence[str], who: str) -> Verdict
     """
 
     def of(method: str, samples: str) -> Interval:
-        return Interval(*differences.loc[(method, samples), ["mean", "low", "high"]])
+        return _interval(differences.loc[(method, samples)])
 
     signal = of("trained", "forgotten")
     if signal.low <= 0:
@@ -183,17 +182,16 @@ def approaches(shares: Mapping[str, float], who: str) -> Verdict:
 def hidden(differences: pd.DataFrame, who: str) -> Verdict:
     """Reproduced if an attack is shown to see of a model what it sees of the retrained one.
 
-    differences   of one pair: mean, low and high of the AUC less that of the same attack on the
-                  retrained model, by method
+    differences   of one pair: an Interval of the AUC less that of the same attack on the retrained
+                  model, by method
 
     The attack has to see something: more in the trained model than in the retrained one. A third of
     that difference is the margin.
     """
-    signal = Interval(*differences.loc["trained", ["mean", "low", "high"]])
+    signal = _interval(differences.loc["trained"])
     if signal.low <= 0:
         return NOT_JUDGED, f"the attack sees nothing in the trained model: {signal.mean:+.3g}"
-    found = Interval(*differences.loc[who, ["mean", "low", "high"]])
-    return _within({"AUC": found}, THIRD * signal.mean)
+    return _within({"AUC": _interval(differences.loc[who])}, THIRD * signal.mean)
 
 
 # ---- notebook 06 -------------------------------------------------------------------------------
@@ -382,12 +380,18 @@ def _verdict(met: bool, partly: bool) -> str:
 def _within(found: Mapping[str, Interval], margin: float) -> Verdict:
     """Reproduced if all intervals lie within the margin; not judged if none is shown not to."""
     beyond = [name for name, interval in found.items() if interval.beyond(margin)]
-    unclear = [name for name, interval in found.items() if not interval.within(margin)]
+    unclear = {name: each for name, each in found.items() if not each.within(margin)}
     if beyond:
         return NOT_REPRODUCED, f"beyond a margin of {margin:.3g} on {', '.join(beyond)}"
     if unclear:
-        return NOT_JUDGED, f"unclear whether within {margin:.3g} on {', '.join(unclear)}"
+        needed = max(each.seeds_needed(margin) for each in unclear.values())
+        told = f"unclear whether within {margin:.3g} on {', '.join(unclear)}"
+        return NOT_JUDGED, f"{told}; about {needed} seeds would tell"
     return REPRODUCED, f"within a margin of {margin:.3g} on {', '.join(found)}"
+
+
+def _interval(row: pd.Series) -> Interval:
+    return Interval(row["mean"], row["low"], row["high"], int(row["seeds"]))
 
 
 def _surely_nearer(one: Interval, other: Interval) -> bool:
