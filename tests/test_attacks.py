@@ -126,3 +126,32 @@ def test_what_cannot_be_attacked_is_refused():
         attack("psychic", *gaussians(0.0), seed=0)
     with pytest.raises(InputError, match="no scores"):
         strength([])
+
+
+def scored(members, unseen):
+    return attacks.Scores(np.asarray(members), np.asarray(unseen), threshold=0.0)
+
+
+def test_the_difference_of_two_aucs_is_a_mean_over_seeds_and_paired():
+    """The same samples, a model that scores all of them alike: no difference and no width."""
+    rng = np.random.default_rng(0)
+    runs = [scored(rng.normal(1, 1, 200), rng.normal(0, 1, 300)) for _ in range(3)]
+    shifted = [scored(run.members + 5, run.unseen + 5) for run in runs]
+    same = attacks.auc_difference(runs, shifted)
+    assert (same.mean, same.low, same.high, same.seeds) == (0, 0, 0, 3)
+    blind = [scored(rng.normal(0, 1, 200), rng.normal(0, 1, 300)) for _ in range(3)]
+    found = attacks.auc_difference(runs, blind)
+    aucs = [[attacks.strength([run])["AUC"]["value"] for run in each] for each in (runs, blind)]
+    assert found.mean == pytest.approx(np.mean(aucs[0]) - np.mean(aucs[1]))
+    assert 0.15 < found.low < found.mean < found.high
+
+
+def test_two_attacks_must_have_scored_the_same_samples():
+    with pytest.raises(InputError, match="different samples"):
+        attacks.auc_difference([scored([1.0], [0.0])], [scored([1.0, 2.0], [0.0])])
+
+
+def test_a_margin_is_the_log_odds_of_the_label(softmax):
+    F, w = softmax.objective(), softmax.w
+    p = np.exp(attacks.confidences(F, w)[:, 0])
+    assert attacks.margins(F, w) == pytest.approx(np.log(p / (1 - p)))

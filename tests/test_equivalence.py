@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from unlearnlib import InputError
 from unlearnlib.evaluation.equivalence import Interval, difference, over_seeds
@@ -38,36 +38,45 @@ def test_the_difference_is_that_of_the_accuracies():
     assert found.mean == pytest.approx(np.mean(means)) and found.low < found.mean < found.high
 
 
-def test_the_interval_has_the_width_of_the_normal_one():
-    """Many samples of one seed: standard error sqrt(var/n), and 90% lie within 1.645 of it."""
-    ours, theirs = runs(0.9, 20_000, seeds=1), runs(0.8, 20_000, seeds=1, seed=1)
+def test_with_one_seed_it_is_the_normal_interval_of_the_samples():
+    """Standard error sqrt(var/n), and 90% lie within 1.645 of it."""
+    ours, theirs = runs(0.9, seeds=1), runs(0.8, seeds=1, seed=1)
     signed = ours[0].astype(int) - theirs[0].astype(int)
-    found, error = difference(ours, theirs), signed.std() / len(signed) ** 0.5
-    assert found.high - found.low == pytest.approx(2 * norm.ppf(0.95) * error, rel=0.06)
+    half = norm.ppf(0.95) * signed.std() / len(signed) ** 0.5
+    found = difference(ours, theirs)
+    assert (found.mean - found.low, found.high - found.mean) == pytest.approx((half, half))
 
 
-def test_seeds_that_differ_widen_it():
-    """Shares that differ from seed to seed by more than images explain."""
-    steady = [np.arange(1000) < 800] * 6
-    uneven = [np.arange(1000) < 800 + shift for shift in (-60, -30, -10, 10, 30, 60)]
-    none = [np.zeros(1000, bool)] * 6
-    same, different = (difference(ours, none) for ours in (steady, uneven))
-    assert same.mean == pytest.approx(different.mean)
-    between = np.std([-0.06, -0.03, -0.01, 0.01, 0.03, 0.06]) / 6**0.5
-    assert different.high - different.low > 2 * (same.high - same.low)
-    assert different.high - different.low > 2 * norm.ppf(0.95) * between
+def test_without_chance_in_the_samples_it_is_students_interval():
+    values = [-0.06, -0.03, 0.0, 0.05]
+    found, error = over_seeds(values, [0.0] * 4), np.std(values, ddof=1) / 2
+    low, high = t.interval(0.9, 3, np.mean(values), error)
+    assert (found.low, found.high) == pytest.approx((low, high))
 
 
-def test_it_covers_the_truth_about_nine_times_in_ten():
-    covered = 0
-    for k in range(200):
-        found = difference(runs(0.85, 400, 3, 2 * k), runs(0.8, 400, 3, 2 * k + 1))
-        covered += found.low <= 0.05 <= found.high
-    assert 165 <= covered <= 198
+def test_values_that_differ_no_more_than_samples_explain_widen_nothing():
+    found = over_seeds([0.01, -0.01], [0.01**2, 0.01**2])
+    assert found.high - found.low > 2 * norm.ppf(0.95) * 0.01 / 2**0.5  # var 2e-4, own 1e-4
+    even = over_seeds([0.0, 0.0], [0.01**2, 0.01**2])
+    assert even.high - even.low == pytest.approx(2 * norm.ppf(0.95) * 0.01 / 2**0.5)
 
 
-def test_the_same_numbers_give_the_same_interval():
-    assert difference(runs(0.9), runs(0.8)) == difference(runs(0.9), runs(0.8))
+def test_chance_in_samples_that_all_seeds_share_does_not_average_out():
+    apart, shared = (over_seeds([0.0] * 4, [0.01**2] * 4, shared) for shared in (False, True))
+    assert shared.high == pytest.approx(2 * apart.high)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+@pytest.mark.parametrize(("seed_effect", "samples"), [(0.05, 1000), (0.0, 100), (0.02, 300)])
+def test_it_covers_the_truth_about_nine_times_in_ten(seeds, seed_effect, samples):
+    """Whether chance is in the seeds, in the samples or in both; with two seeds a little less."""
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        shares = 0.5 + rng.normal(0, seed_effect, seeds)
+        drawn = rng.binomial(samples, shares) / samples
+        found = over_seeds(drawn, drawn * (1 - drawn) / samples)
+        covered += found.low <= 0.5 <= found.high
+    assert covered / 300 > (0.79 if seeds == 2 else 0.85)
 
 
 @pytest.mark.parametrize(
@@ -79,17 +88,20 @@ def test_what_cannot_be_compared_is_refused(ours, theirs):
         difference(ours, theirs)
 
 
-def test_resamples_must_belong_to_the_seeds_and_be_finite():
-    with pytest.raises(InputError, match="a row each"):
-        over_seeds([0.1, 0.2], [[0.1, 0.1]])
-    with pytest.raises(InputError, match="not finite"):
-        over_seeds([0.1], [[float("nan")]])
+def test_variances_belong_to_the_seeds_and_are_finite():
+    with pytest.raises(InputError, match="one each a seed"):
+        over_seeds([0.1, 0.2], [0.1])
+    for wrong in (float("nan"), -1.0):
+        with pytest.raises(InputError, match="not finite, or < 0"):
+            over_seeds([0.1], [wrong])
 
 
-def test_it_says_how_many_seeds_it_takes():
-    """Half as wide an interval takes four times as many seeds."""
-    wide = Interval(0.0, -0.1, 0.1, seeds=2)
-    assert [wide.seeds_needed(margin) for margin in (0.1, 0.2, 10.0)] == [8, 2, 2]
+def test_it_says_how_many_seeds_could_tell():
+    """Half its width has to shrink to the mean's distance from the margin."""
+    wide = Interval(0.0, -0.2, 0.2, seeds=2)
+    assert [wide.seeds_needed(margin) for margin in (0.1, 0.2, 10.0)] == [8, 3, 3]
+    beside = Interval(0.09, 0.06, 0.12, seeds=4)
+    assert beside.seeds_needed(0.1) == 36 and beside.seeds_needed(0.09) == float("inf")
     with pytest.raises(InputError, match="margin is 0"):
         wide.seeds_needed(0)
 

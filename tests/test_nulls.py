@@ -85,6 +85,13 @@ def test_most_configurations(each, verdict):
     assert found.null["pair 0, doing nothing"] == NO and len(found.null) == len(each)
 
 
+def test_pairs_that_need_no_null_test_say_why():
+    judged = {name: without_null((YES, "so"), "of costs") for name in ("MLP", "AllCNN")}
+    assert over_pairs(judged) == Judged(
+        YES, "MLP reproduced: so; AllCNN reproduced: so", "none: of costs"
+    )
+
+
 # ---- each rule of closeness, on models whose verdict is known ----------------------------------
 
 SIGNAL = 0.03  # what there is to unlearn; the margin is 0.01
@@ -140,7 +147,7 @@ def test_each_set_counts_on_both_sides_of_the_margin(samples, off, verdict, sign
     rows.loc[(OURS, samples)] = interval(sign * off)
     found, why = verdicts.close(rows, ["fine-tuning"], OURS)
     assert found == verdict and samples in why
-    assert ("about 2 seeds would tell" in why) == (verdict == NEITHER)
+    assert ("seeds could tell" in why) == (verdict == NEITHER)
 
 
 def test_where_there_is_nothing_to_unlearn_nobody_is_judged():

@@ -63,3 +63,11 @@ def test_errors_and_scores_are_those_of_the_models_that_they_name(d):
         assert found[f"forgotten, {name}"] == accuracy(d.F_u, v)
         assert found[f"test, {name}"] == accuracy(d.F_test, v)
     assert len(found) == 6
+
+
+def test_the_controls_of_a_distance_are_shares_of_it():
+    d = Experiment(SMALL, 0)
+    found, nothing = step.controls(d), distance(d.w, d.retrained.w)
+    assert found["trained"] == 0
+    assert found["again"] == pytest.approx(1 - distance(d.again.w, d.retrained.w) / nothing)
+    assert found["noise alone"] < 0

@@ -81,6 +81,7 @@ def test_another_sigma_takes_the_methods_place_in_the_rule():
         NOISE: (0.03, 0, 0),
         OURS: (0.03, 0, 0),
     }
+    means[scores.ITS_NOISE] = (0.03, 0, 0)
     means |= {name: (0.03, 0, 0) for name in scores.RIVALS}
     rows = [
         {"method": name, "samples": s, "mean": m, "low": m - 1e-3, "high": m + 1e-3, "seeds": 1}
@@ -88,19 +89,33 @@ def test_another_sigma_takes_the_methods_place_in_the_rule():
     ]  # fmt: skip
     differences = pd.DataFrame(rows)
     assert scores.judged(differences).verdict == "not reproduced"
-    by_sigma = differences[differences.method == "elsewhere"].assign(method=OURS, sigma=0.02)
-    by_sigma = pd.concat([by_sigma, differences[differences.method == NOISE].assign(sigma=0.02)])
+    close = differences[differences.method == "elsewhere"].assign(sigma=0.02)
+    far = differences[differences.method == NOISE].assign(sigma=0.02)
+    by_sigma = pd.concat([close.assign(method=OURS), far])
     assert scores.judged_at(differences, by_sigma, 0.02)["verdict"] == "reproduced"
+    noise_does_it = pd.concat([close.assign(method=OURS), close.assign(method=NOISE)])
+    assert scores.judged_at(differences, noise_does_it, 0.02)["verdict"] == "not judged"
+
+
+def test_its_own_noise_is_that_of_the_setting_that_was_kept(found):
+    ((d, by_name),) = found
+    noise = scores.with_its_noise(d, by_name)[scores.ITS_NOISE]
+    assert noise.setting == by_name[OURS].setting[-1:]
+
+
+def test_no_certified_method_is_a_rival_of_the_other():
+    assert not {name for name in scores.RIVALS if "certified" in name or "noise" in name}
 
 
 def test_how_far_below_is_counted_in_standard_errors_of_a_share():
-    """The paper's cells: 1.6, 3.1 and 1.3 below."""
+    """The paper's cells, by the standard error of 1,000 images."""
     below = [
         scores.below_retained(forgotten / 100, retained / 100, scores.PAPER_FORGETS)
         for forgotten, retained, _ in scores.PAPER.values()
     ]
-    assert below == pytest.approx([1.6, 3.1, 1.2], abs=0.1)
-    assert scores.below_retained(0.9, 0.9, 1000) == 0
+    assert below == pytest.approx([1.5, 2.9, 1.2], abs=0.1)
+    assert scores.below_retained(0.9, 0.9, 1000) == scores.below_retained(1.0, 1.0, 25) == 0
+    assert scores.below_retained(0.9, 1.0, 25) > 0
 
 
 def test_the_reach_of_a_step_is_what_it_is_called():

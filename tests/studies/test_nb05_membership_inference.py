@@ -34,9 +34,15 @@ def test_every_attack_has_three_metrics_with_their_intervals(question):
     assert list(scores) == [*product([*REFERENCES, *METHODS], attacks.ATTACKERS)]
     for runs in scores.values():
         rows = study.strength_rows([runs, runs])
-        assert [row["metric"] for row in rows] == list(study.CHANCE)
+        assert [row["metric"] for row in rows] == ["accuracy", "AUC", "TPR at 1% FPR"]
         assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
         assert all(row["members"] == 2 * len(runs.members) for row in rows)
+
+
+def test_two_attackers_are_those_asked_for():
+    ((d, found),) = contenders.fields(SMALL)
+    scores = study.attack_scores(d, found, "unseen", study.TWO)
+    assert {attacker for _, attacker in scores} == set(study.TWO)
 
 
 def test_a_misspelt_question_is_refused():
@@ -55,15 +61,15 @@ def test_a_model_that_did_not_move_shows_the_attacker_the_same_twice():
 
 def test_the_auc_of_retraining_is_at_no_distance_from_itself():
     ((d, found),) = contenders.fields(SMALL)
-    scores = [study.attack_scores(d, found, "unseen")]
-    same = study.difference_row(scores, "retrained", attacks.LOSS_THRESHOLD)
+    scores = [study.losses(d, found)]
+    same = study.difference_row(scores, "retrained")
     assert same == {"mean": 0.0, "low": 0.0, "high": 0.0, "seeds": 1}
-    other = study.difference_row(scores, "trained", attacks.LOSS_THRESHOLD)
+    other = study.difference_row(scores, "trained")
     ours, theirs = (
-        attacks.strength([scores[0][name, attacks.LOSS_THRESHOLD]])["AUC"]["value"]
-        for name in ("trained", "retrained")
+        attacks.strength([scores[0][name]])["AUC"]["value"] for name in ("trained", "retrained")
     )
     assert other["mean"] == pytest.approx(ours - theirs) and other["low"] <= other["mean"]
+    assert len(scores[0]["trained"].members) == d.F_u.n  # none is spent on a threshold
 
 
 def test_the_overfitted_network_knows_few_images_for_long():
@@ -78,6 +84,12 @@ def test_the_overfitted_network_knows_few_images_for_long():
 def small(own_cache):
     d = Experiment(SMALL, 0)
     return shadows.Shadows(d, shadows.Sizes(base=60, pool=20, models=8, epochs=30))
+
+
+@pytest.mark.parametrize("n", [480, 600, 1200, 1500, 4000, 60_000])
+def test_the_pool_has_two_halves_at_every_size(n):
+    size = shadows.sizes(n)
+    assert size.pool % 2 == size.models % 2 == 0 and size.base + size.pool <= n
 
 
 def test_each_image_of_the_pool_was_forgotten_by_half_of_the_models(small):

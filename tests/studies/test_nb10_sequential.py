@@ -98,6 +98,6 @@ def test_shares_of_the_way_are_those_of_all_that_was_asked_for(d):
     gone = study.KINDS["random"](d)[:20]
     row, so_far = study.share_rows(d, gone, d.w), asked(d, gone)
     assert row["sequence"] == row["trained"] == 0
-    apart = distance(so_far.elsewhere.w, so_far.retrained.w) / distance(d.w, so_far.retrained.w)
-    assert row["elsewhere"] == pytest.approx(1 - apart)
+    apart = distance(so_far.again.w, so_far.retrained.w) / distance(d.w, so_far.retrained.w)
+    assert row["again"] == pytest.approx(1 - apart)
     assert study.share_rows(d, gone, so_far.retrained.w)["sequence"] == 1

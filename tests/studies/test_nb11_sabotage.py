@@ -1,6 +1,8 @@
 """Broken releases are caught: by the audit of the worst pair, or by the card."""
 
+import numpy as np
 import pytest
+from scipy.stats import norm
 
 from studies.nb11_budget_and_utility import sabotage
 from studies.nb11_budget_and_utility.sabotage import WorstPair, audited, power
@@ -31,14 +33,23 @@ def test_the_pair_is_as_far_apart_as_the_certificate_lets_it_be(pair):
 def test_the_audit_passes_true_noise_and_knows_its_power(pair):
     found = audited(pair, RELEASES)
     assert 0.5 < found.audit.bound <= 1 and found.spread == pytest.approx(1, abs=0.04)
-    assert power(pair, 300) < power(pair, RELEASES) <= power(pair, 30_000) == 0.9
+    assert power(pair, 300) < power(pair, RELEASES) < power(pair, 60_000) == 0.9
     assert power(pair, 10) == 0
+
+
+def test_it_has_that_power_in_nine_runs_of_ten():
+    """Noise x 0.9 with 60,000 releases a side, by counts drawn from the two Gaussians."""
+    rng, right = np.random.default_rng(0), norm.cdf(0.26805 / 0.9 / 2)
+    refuted = 0
+    for _ in range(300):
+        hits, alarms = rng.binomial(60_000, [right, 1 - right])
+        found = gdp_audit(int(hits), 60_000, int(alarms), 60_000, delta=DELTA)
+        refuted += found.bound > 1
+    assert 0.85 < refuted / 300 < 0.97
 
 
 def test_thirty_thousand_releases_refute_nine_tenths_of_the_noise():
     """By the expected counts: at true noise 0.89 of 1 is shown, at nine tenths more than 1."""
-    from scipy.stats import norm
-
     shown = {}
     for share in (1.0, 0.9):
         hits = round(norm.cdf(0.26805 / share / 2) * 30_000)

@@ -148,9 +148,10 @@ def auc_difference(runs: Sequence[Scores], reference: Sequence[Scores]) -> Inter
 
     runs, reference   the attack's scores of the same samples, in the same order, at each seed
 
-    The interval is 90%, over seeds and samples: each resample of the samples is judged with both.
+    The interval is 90%, over seeds and samples; the samples' part by the bootstrap, each resample
+    of them judged with both models.
     """
-    rng, values, resampled = np.random.default_rng(0), [], []
+    rng, values, variances = np.random.default_rng(0), [], []
     for one, other in zip(runs, reference, strict=True):
         same = [len(one.members), len(one.unseen)] == [len(other.members), len(other.unseen)]
         require(same, "The two attacks scored different samples; give both on the same.")
@@ -160,8 +161,8 @@ def auc_difference(runs: Sequence[Scores], reference: Sequence[Scores]) -> Inter
             for run in (one, other)
         )
         values.append(ours[0] - theirs[0])
-        resampled.append((ours - theirs)[1:])
-    return over_seeds(values, resampled)
+        variances.append(float((ours - theirs)[1:].var()))
+    return over_seeds(values, variances)
 
 
 def margins(F: Objective, w: Tensor) -> np.ndarray:

@@ -9,6 +9,9 @@ of the method, and the verdict is "not judged".
 
 Rules on costs, on constants and on the path of the algorithm ask nothing about closeness to
 retraining, so that these models are no test of them: they need none.
+
+A margin that is a third of what there is to unlearn shuts out doing nothing by construction. What
+the test adds is the other side: it is met only where the runs can tell retraining from that.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ Rule = Callable[[str], Verdict]
 
 # who must be called reproduced, and who must not, by the names of contenders
 RIGHT = {"another retraining": "elsewhere"}
+WARM = {"a warm-started retraining": "again"}  # where the reference is a point in weight space
 WRONG = {"doing nothing": "trained", "noise alone": "noise alone"}
 
 

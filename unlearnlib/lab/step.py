@@ -78,9 +78,10 @@ def error(d: Experiment, w: Tensor) -> dict[str, float]:
 def controls(d: Experiment) -> dict[str, float]:
     """The share of the distance to d.retrained that models of known verdict remove, by name.
 
-    Another retraining, doing nothing, and the trained weights with the released code's noise.
+    A warm-started retraining, doing nothing, and the trained weights with the released code's
+    noise. If the first removes none, the distance can judge nobody.
     """
-    models = {"elsewhere": d.elsewhere.w, "trained": d.w, NOISE: released(d, d.w, SIGMA)}
+    models = {"again": d.again.w, "trained": d.w, NOISE: released(d, d.w, SIGMA)}
     nothing = distance(d.w, d.retrained.w)
     return {name: 1 - distance(w, d.retrained.w) / nothing for name, w in models.items()}
 

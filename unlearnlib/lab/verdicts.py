@@ -33,7 +33,7 @@ HEADLINES = {
         "lam_min {lam_min}, MC {MC}",
     ),
     "closest F1 to retraining on the forgotten set, in most configurations": (
-        "Is F1 as close to retraining as a second retraining is?",
+        "Is F1 shown to be close to retraining's, and no rival nearer?",
         "on the forgotten images {certified} away; doing nothing {nothing done}; a second "
         "retraining {another retraining}",
     ),
@@ -142,7 +142,8 @@ def close(differences: pd.DataFrame, rivals: Sequence[str], who: str) -> Verdict
     What there is to unlearn is the difference of the trained model on the forgotten images, and the
     margin on each set is a third of that. So who lowers F1 on all images alike, as noise does, is
     out: what brings it near on the forgotten images takes it away on the others. Where no interval
-    is beyond the margin but not all are within, the runs cannot tell.
+    is beyond the margin but not all are within, the runs cannot tell. The margin is taken as given,
+    although it is measured too.
     """
 
     def of(method: str, samples: str) -> Interval:
@@ -190,7 +191,8 @@ def hidden(differences: pd.DataFrame, who: str) -> Verdict:
     """
     signal = _interval(differences.loc["trained"])
     if signal.low <= 0:
-        return NOT_JUDGED, f"the attack sees nothing in the trained model: {signal.mean:+.3g}"
+        seen = f"{signal.mean:+.3g}, {signal.low:+.3g} at least"
+        return NOT_JUDGED, f"the attack sees no more in the trained model than retrained: {seen}"
     return _within({"AUC": _interval(differences.loc[who])}, THIRD * signal.mean)
 
 
@@ -386,7 +388,7 @@ def _within(found: Mapping[str, Interval], margin: float) -> Verdict:
     if unclear:
         needed = max(each.seeds_needed(margin) for each in unclear.values())
         told = f"unclear whether within {margin:.3g} on {', '.join(unclear)}"
-        return NOT_JUDGED, f"{told}; about {needed} seeds would tell"
+        return NOT_JUDGED, f"{told}; about {needed:,} seeds could tell"
     return REPRODUCED, f"within a margin of {margin:.3g} on {', '.join(found)}"
 
 

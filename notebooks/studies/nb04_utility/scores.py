@@ -13,14 +13,15 @@ from unlearnlib.evaluation.metrics import tug_of_war
 from unlearnlib.lab.contenders import Contender, contender, settled, tune
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.methods import METHODS, Method
-from unlearnlib.lab.nulls import Judged, judge
+from unlearnlib.lab.nulls import WRONG, Judged, judge
 from unlearnlib.lab.profiles import Pair
 from unlearnlib.lab.step import NOISE
 from unlearnlib.lab.verdicts import OURS, SETS, close
 from unlearnlib.text import number
 
-RIVALS = tuple(name for name in METHODS if name not in (OURS, NOISE))
-LADDER = (1e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 1e-1)  # sigmas, beyond those that tuning tries
+RIVALS = tuple(name for name in METHODS if not METHODS[name].noisy)
+ITS_NOISE = "its noise alone"  # the noise of the certified method's own setting, without its step
+LADDER = (1e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 1e-1)  # sigmas: those that tuning tries, and others
 
 # Micro F1 in % of the paper's certified method on D_u, D_r and D_t: a listing of arXiv 2408.00920
 # at wizwand.com, machine-extracted and unverified; rows of retraining and baselines are not in it.
@@ -72,7 +73,8 @@ def difference_rows(seeds: Sequence[Mapping[str, Contender]], method: str) -> li
             [at_seed[name].right[samples].numpy(force=True) for at_seed in seeds]
             for name in (method, "retrained")
         )
-        rows.append({"samples": samples, **asdict(difference(ours, reference))})
+        gap = difference(ours, reference, shared=samples == "test")
+        rows.append({"samples": samples, **asdict(gap)})
     return rows
 
 
@@ -93,23 +95,34 @@ def sigma_rows(
     return rows
 
 
-def judged(differences: pd.DataFrame, ours: str = OURS) -> Judged:
+def with_its_noise(d: Experiment, contenders: Mapping[str, Contender]) -> dict[str, Contender]:
+    """The contenders, and the noise of the certified one's setting without its step."""
+    sigma = contenders[OURS].setting[-1]
+    return {**contenders, ITS_NOISE: contender(d, NOISE, (sigma,))}
+
+
+def judged(differences: pd.DataFrame) -> Judged:
     """The verdict of `close` on one pair's table "differences", with its null test."""
     rule = partial(close, differences.set_index(["method", "samples"]), RIVALS)
-    return judge(rule, ours)
+    return judge(rule, OURS, wrong=WRONG | {"its own noise alone": ITS_NOISE})
 
 
 def judged_at(differences: pd.DataFrame, by_sigma: pd.DataFrame, sigma: float) -> dict:
     """The same with noise of this sigma in the method's place; `by_sigma` has its rows."""
-    at_sigma = by_sigma[(by_sigma.sigma == sigma) & (by_sigma.method == OURS)]
-    others = differences[differences.method != OURS]
-    found = judged(pd.concat([others, at_sigma.drop(columns="sigma")]))
+    at_sigma = by_sigma[by_sigma.sigma == sigma].drop(columns="sigma")
+    at_sigma = at_sigma.replace({"method": {NOISE: ITS_NOISE}})
+    others = differences[~differences.method.isin([OURS, ITS_NOISE])]
+    found = judged(pd.concat([others, at_sigma]))
     return {"sigma": sigma, "verdict": found.verdict, "why": found.why}
 
 
 def below_retained(forgotten: float, retained: float, n: int) -> float:
-    """How many standard errors F1 on the forgotten lies below that on the retained: shares.
+    """How many standard errors F1 on n forgotten images lies below that on the retained.
 
-    About 0 is what doing nothing gives where both were trained on alike.
+    About 0 is what doing nothing gives where both were trained on alike. The standard error is that
+    of n images at the mean of both shares; 0 where the two do not differ.
     """
-    return (retained - forgotten) / (retained * (1 - retained) / n) ** 0.5
+    share = (retained + forgotten) / 2
+    return (
+        (retained - forgotten) / (share * (1 - share) / n) ** 0.5 if retained != forgotten else 0.0
+    )

@@ -18,7 +18,6 @@ from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import UNSEEN
 from unlearnlib.objective import Objective
 
-CHANCE = {"accuracy": 0.5, "AUC": 0.5, "TPR at 1% FPR": 0.01}
 QUESTIONS = ("unseen", "retained")
 TWO = (attacks.LOSS_THRESHOLD, "logistic regression")  # that look at one model, and at two
 FEW, EPOCHS = 400, 100  # of a network that has memorised; ours
@@ -55,14 +54,25 @@ def strength_rows(runs: list[attacks.Scores]) -> list[dict]:
     return [{"metric": metric, **value, "members": members} for metric, value in strength.items()]
 
 
-def difference_row(found: list[dict], method: str, attacker: str) -> dict:
-    """AUC on a method less that on the retrained model, with its 90% interval.
+def losses(d: Experiment, contenders: dict[str, Contender]) -> dict[str, attacks.Scores]:
+    """How sure each method's model is of all forgotten and of all unseen samples, by method.
 
-    found   `attack_scores` of each seed
+    An AUC needs no threshold, so no sample is spent on fitting one.
     """
-    ours, reference = (
-        [scores[name, attacker] for scores in found] for name in (method, "retrained")
-    )
+    samples, found = _samples(d, "unseen"), {}
+    for method, contender in contenders.items():
+        publish = d.published(contender.w)
+        sure = [attacks.confidences(publish(F), contender.w)[:, 0] for F in samples.values()]
+        found[method] = attacks.Scores(*sure, threshold=0.0)
+    return found
+
+
+def difference_row(found: list[dict[str, attacks.Scores]], method: str) -> dict:
+    """AUC of the loss on a method less that on the retrained model, with its 90% interval.
+
+    found   `losses` of each seed
+    """
+    ours, reference = ([scores[name] for scores in found] for name in (method, "retrained"))
     return asdict(attacks.auc_difference(ours, reference))
 
 

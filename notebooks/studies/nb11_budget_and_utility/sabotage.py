@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from unittest import mock
 
 import torch
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 from torch import Tensor, nn
 
 import unlearnlib as ul
@@ -30,7 +30,7 @@ from unlearnlib.noise import gaussian_sigma, published, with_rounding
 from unlearnlib.objective import Objective
 from unlearnlib.progress import bar
 
-SHARES = (0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.93, 0.92, 0.91, 0.9, 0.8, 0.5)  # of the noise
+SHARES = (0.98, 0.96, 0.94, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.3)  # of the noise
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ class Found:
 def audited(
     pair: WorstPair, releases: int, noise: float = 1.0, apart: float = 1.0, seed: int | None = None
 ) -> Found:
-    """Release both worlds many times, by the package's own noise, and see what that shows.
+    """Release both worlds many times, by the package's seeded noise, and see what that shows.
+
+    Secret noise has the same law and comes from other samplers, which are tested apart.
 
     noise   share of the certificate's sigma that is added
     apart   how far apart the estimates are, in Delta
@@ -112,10 +114,16 @@ def _released(pair: WorstPair, estimate: Tensor, noise: float, seed: int) -> Ten
 
 
 def power(pair: WorstPair, releases: int) -> float:
-    """The largest share of the noise that the audit refutes, at the counts that are expected."""
+    """The largest share of the noise that the audit refutes in nine runs of ten; 0 if it has none.
+
+    At rates that are short of the expected ones by so much that nine runs of ten do better.
+    """
     for share in SHARES:
-        right = torch.special.ndtr(torch.tensor(pair.Delta / pair.sigma / share / 2, device="cpu"))
-        hits = round(float(right) * releases)
+        right = norm.cdf(pair.Delta / pair.sigma / share / 2)
+        short = (
+            norm.ppf(0.9) * (right * (1 - right) / releases / 2) ** 0.5
+        )  # of a mean of two rates
+        hits = round((right - short) * releases)
         if gdp_audit(hits, releases, releases - hits, releases, delta=DELTA).bound > pair.epsilon:
             return share
     return 0.0
@@ -126,9 +134,11 @@ def power(pair: WorstPair, releases: int) -> float:
 
 def on_the_worst_pair(pair: WorstPair, releases: int) -> dict[str, Callable[[], dict]]:
     """Those that an audit of many releases has to find."""
+    caught = power(pair, releases)
     broken = {
         "nothing is broken": {},
         "noise x 0.9": {"noise": 0.9},
+        f"noise x {caught:g}": {"noise": caught},
         "no noise": {"noise": 1e-9},
         "refined to 2G only": {"apart": 2.0},
         "one seed for all releases": {"seed": 0},
