@@ -81,9 +81,9 @@ def over_seeds(
 
     Two parts add up in squares. The samples' part is z se. What the values differ by beyond that,
     tau^2 = max(0, their variance - the samples' own), is chance in training, and its part is
-    t tau/sqrt(S), Student's for S - 1 degrees of freedom. So it covers the truth about nine times in
-    ten whichever of the two prevails, from three seeds on; with two, where chance in training
-    prevails, in somewhat more than eight. One seed alone shows the samples' part only.
+    t tau/sqrt(S), Student's for S - 1 degrees of freedom. From three seeds on this covers the truth
+    about nine times in ten, whichever of the two prevails; with two seeds that differ mostly by
+    training, somewhat more than eight times. One seed alone shows the samples' part only.
     """
     values, variances = np.asarray(values, dtype=float), np.asarray(variances, dtype=float)
     fits = values.shape == variances.shape and values.ndim == 1 and values.size > 0
