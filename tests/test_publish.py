@@ -173,15 +173,9 @@ def test_each_claim_stands_with_both_sides(root):
     link = "([00](../notebooks/00_start.ipynb))"
     assert columns == [*documents.CLAIM_COLUMNS]
     measured = "x: 0.25 (n = 3, 0.1 to 0.4). small"
-    why = "why. *Null test*: doing nothing: not reproduced"
+    why = "why. Null test: doing nothing: not reproduced"
     assert rows[0] == [f"a / b {link}", "not quoted", measured, "partly", why]
-    last = [
-        f"another {link}",
-        "470x",
-        "y: 12 (n = 1). small",
-        "not judged",
-        "so. *Null test*: none",
-    ]
+    last = [f"another {link}", "470x", "y: 12 (n = 1). small", "not judged", "so. Null test: none"]
     assert rows[1] == last
 
 

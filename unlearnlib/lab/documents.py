@@ -17,7 +17,7 @@ from .notebooks import (
     read_notebook,
     study,
 )
-from .results import VERDICTS, Saved, command, load, results_path, worded
+from .results import VERDICTS, Saved, command, load, measured_in_words, results_path, why_in_words
 from .verdicts import HEADLINES
 
 PROFILE = "laptop"
@@ -113,9 +113,9 @@ def claims_table(notebooks: Sequence[Saved]) -> str:
         (
             f"{claim} ({_link(results, FIGURES)})",
             entry["paper"],
-            _measured(entry),
+            measured_in_words(entry),
             entry["verdict"],
-            _why(entry),
+            why_in_words(entry),
         )
         for results in notebooks
         for claim, entry in results.claims.items()
@@ -166,19 +166,6 @@ def figures_of(folder: Path, results: Saved) -> str:
 def _link(results: Saved, page: Path) -> str:
     up = "../" * (len(page.parts) - 1)
     return f"[{results.notebook[:2]}]({up}notebooks/{results.notebook}.ipynb)"
-
-
-def _measured(claim: dict) -> str:
-    """Return the measured values as text, with the number of runs, their spread, the settings."""
-    spread = "" if claim["spread"] is None else f", {worded(claim['spread'])}"
-    at = f". {claim['settings']}" if "settings" in claim else ""
-    return f"{worded(claim['measured'])} (n = {claim['n']}{spread}){at}"
-
-
-def _why(claim: dict) -> str:
-    """Return the reason for the verdict, and the null test of the rule behind it."""
-    null = f". *Null test*: {worded(claim['null'])}" if "null" in claim else ""
-    return f"{claim['why']}{null}"
 
 
 def _made(notebooks: Sequence[Saved]) -> str:

@@ -107,10 +107,17 @@ class Saved:
 
     def show_claims(self) -> Styler:
         """The claims as a table to read: nothing cut off, three digits, a row for each claim."""
-        table = self.claims_table()
-        for column in ("measured", "spread", "null"):
-            table[column] = table[column].map(worded)
+        rows = [
+            {
+                "claim": f"{claim}. The paper: {entry['paper']}",
+                "measured here": measured_in_words(entry),
+                "verdict": entry["verdict"],
+                "why": why_in_words(entry),
+            }
+            for claim, entry in self.claims.items()
+        ]
         left = {"text-align": "left", "white-space": "normal", "vertical-align": "top"}
+        table = pd.DataFrame(rows, columns=["claim", "measured here", "verdict", "why"])
         return table.style.hide(axis="index").set_uuid("claims").set_properties(**left)
 
 
@@ -237,3 +244,16 @@ def worded(value: Any) -> str:
     if isinstance(value, list):
         return (" to " if len(value) == 2 else ", ").join(map(worded, value))
     return "-" if value is None else number(value)
+
+
+def measured_in_words(claim: dict) -> str:
+    """The measured values of a claim, with the number of runs, their spread, the settings."""
+    spread = "" if claim["spread"] is None else f", {worded(claim['spread'])}"
+    at = f". {claim['settings']}" if "settings" in claim else ""
+    return f"{worded(claim['measured'])} (n = {claim['n']}{spread}){at}"
+
+
+def why_in_words(claim: dict) -> str:
+    """The reason for a verdict, and the null test of the rule behind it."""
+    null = f". Null test: {worded(claim['null'])}" if "null" in claim else ""
+    return f"{claim['why']}{null}"
