@@ -56,6 +56,11 @@ def test_the_field_holds_every_method_and_reference(monkeypatch):
     assert all(torch.equal(found[name].w, again[name].w) for name in found)
 
 
+def test_the_scores_come_in_one_order_however_the_file_holds_them():
+    found = contender(Experiment(SMALL, 0), "trained")
+    assert list(found.right) == list(found.scores) == ["forgotten", "retained", "test"]
+
+
 def test_the_best_setting_is_kept_and_a_tie_goes_to_the_mildest(monkeypatch):
     good = {k: lambda d: d.retrained.w for k in (2.0, 3.0)}
     method, ran = fake(monkeypatch, {1.0: lambda d: torch.zeros_like(d.w)} | good)

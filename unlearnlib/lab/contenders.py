@@ -76,7 +76,8 @@ def contender(d: Experiment, name: str, setting: Setting = ()) -> Contender:
     kept = load_or_make("methods", key, lambda: _made(d, name, setting), RECIPE)
     if "refused" in kept.info:
         raise REFUSALS[kept.info["refused"]](kept.info["why"])
-    right = {name: each for name, each in kept.tensors.items() if name != "w"}
+    # a file hands its tensors back in any order, and a product of scores rounds by their order
+    right = {name: kept.tensors[name] for name in sorted(kept.tensors) if name != "w"}
     return Contender(kept.tensors["w"], right, kept.info["seconds"], setting)
 
 
