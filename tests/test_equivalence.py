@@ -54,11 +54,13 @@ def test_without_chance_in_the_samples_it_is_students_interval():
     assert (found.low, found.high) == pytest.approx((low, high))
 
 
-def test_values_that_differ_no_more_than_samples_explain_widen_nothing():
-    found = over_seeds([0.01, -0.01], [0.01**2, 0.01**2])
-    assert found.high - found.low > 2 * norm.ppf(0.95) * 0.01 / 2**0.5  # var 2e-4, own 1e-4
-    even = over_seeds([0.0, 0.0], [0.01**2, 0.01**2])
-    assert even.high - even.low == pytest.approx(2 * norm.ppf(0.95) * 0.01 / 2**0.5)
+def test_what_the_samples_explain_of_the_spread_is_not_counted_twice():
+    """Values 0.02 apart: variance 2e-4, of which the samples explain 1e-4."""
+    found, z = over_seeds([0.01, -0.01], [1e-4, 1e-4]), norm.ppf(0.95)
+    half = (z**2 * 1e-4 / 2 + t.ppf(0.95, 1) ** 2 * 1e-4 / 2) ** 0.5
+    assert (found.low, found.high) == pytest.approx((-half, half))
+    even = over_seeds([0.0, 0.0], [1e-4, 1e-4])
+    assert even.high == pytest.approx(z * (1e-4 / 2) ** 0.5)
 
 
 def test_chance_in_samples_that_all_seeds_share_does_not_average_out():
