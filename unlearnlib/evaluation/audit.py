@@ -15,6 +15,7 @@ of 0 says nothing. A claim above the audit's ceiling could not have been refuted
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,22 +185,12 @@ def rates_audit(
 
     The ceiling is the bound when all are hits and none an alarm; it grows as ln K for K models.
     """
-    _check_level(level)
-    require(0 <= delta < 1, f"delta is {delta}; it must be in [0, 1).")
-    require_counts(0, hits=hits, positives=positives, alarms=alarms, negatives=negatives)
-    for count, total, what in ((hits, positives, "hits"), (alarms, negatives, "alarms")):
-        require(
-            total >= 1 and 0 <= count <= total,
-            f"{what} are {count} of {total}; give at least one model and 0 <= {what} <= all.",
-        )
 
-    def bound(hits: int, alarms: int) -> float:
-        tpr, _ = clopper_pearson(hits, positives, level)
-        _, fpr = clopper_pearson(alarms, negatives, level)
+    def epsilon(tpr: float, fpr: float) -> float:
         return math.log(max(1.0, (tpr - delta) / fpr, (1 - fpr - delta) / (1 - tpr)))
 
     counts = {"hits": hits, "positives": positives, "alarms": alarms, "negatives": negatives}
-    return Audit(bound(hits, alarms), bound(positives, 0), level, counts)
+    return _from_limits(epsilon, counts, delta, level)
 
 
 def gdp_audit(
@@ -209,19 +200,16 @@ def gdp_audit(
 
     Two Gaussians sigma wide and mu sigma apart allow Phi^-1(TPR) - Phi^-1(FPR) <= mu at every
     threshold (Dong, Roth and Su, 2022). So the same two limits bound mu from below, and epsilon
-    follows from it: more than from one threshold's rates alone, by the shape of all others. It
+    follows from it: at least what one threshold's rates alone give, by the shape of all others. It
     refutes "Gaussian, with this sensitivity and this sigma", which is what a card says.
     """
-    rates_audit(hits, positives, alarms, negatives, delta=delta, level=level)  # refuses bad counts
 
-    def bound(hits: int, alarms: int) -> float:
-        tpr, _ = clopper_pearson(hits, positives, level)
-        _, fpr = clopper_pearson(alarms, negatives, level)
+    def epsilon(tpr: float, fpr: float) -> float:
         mu = float(ndtri(tpr) - ndtri(fpr))
         return gaussian_epsilon(mu, 1.0, delta) if mu > 0 else 0.0
 
     counts = {"hits": hits, "positives": positives, "alarms": alarms, "negatives": negatives}
-    return Audit(bound(hits, alarms), bound(positives, 0), level, counts)
+    return _from_limits(epsilon, counts, delta, level)
 
 
 def clopper_pearson(count: int, total: int, level: float) -> tuple[float, float]:
@@ -245,6 +233,28 @@ def finite(scores: ArrayLike, name: str, axes: int = 1) -> np.ndarray:
         f"not finite; give finite numbers, at least one, in the shape {shape}.",
     )
     return scores
+
+
+def _from_limits(
+    epsilon: Callable[[float, float], float], counts: dict[str, int], delta: float, level: float
+) -> Audit:
+    """The audit whose bound is epsilon(TPR from below, FPR from above), of the counted models."""
+    _check_level(level)
+    require(0 <= delta < 1, f"delta is {delta}; it must be in [0, 1).")
+    require_counts(0, **counts)
+    hits, positives, alarms, negatives = counts.values()
+    for count, total, what in ((hits, positives, "hits"), (alarms, negatives, "alarms")):
+        require(
+            total >= 1 and 0 <= count <= total,
+            f"{what} are {count} of {total}; give at least one model and 0 <= {what} <= all.",
+        )
+
+    def bound(hits: int, alarms: int) -> float:
+        tpr, _ = clopper_pearson(hits, positives, level)
+        _, fpr = clopper_pearson(alarms, negatives, level)
+        return epsilon(tpr, fpr)
+
+    return Audit(bound(hits, alarms), bound(positives, 0), level, counts)
 
 
 def _log_tail(v: int, r: int) -> float:
