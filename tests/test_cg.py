@@ -53,6 +53,39 @@ def test_it_takes_no_more_steps_than_it_has_eigenvalues(quadratic, vectors):
     assert found.converged and found.steps == 5
 
 
+def test_a_preconditioner_changes_the_steps_and_not_the_solution(softmax, vectors):
+    F, b, A = softmax.objective(), vectors(15), dense(softmax, 1e-3)
+    expected, settings = torch.linalg.solve(A, b), dict(lam=1e-3, tol=1e-9)
+    crude = A.diagonal()
+    near = A + 1e-4 * torch.diag(torch.linspace(0.1, 1, 15).double())
+    steps = {}
+    for name, P in {
+        "none": None,
+        "diagonal": lambda v: v / crude,
+        "near": lambda v: torch.linalg.solve(near, v),
+        "exact": lambda v: torch.linalg.solve(A, v),
+    }.items():
+        found = conjugate_gradient(F, softmax.w, b, **settings, preconditioner=P)
+        torch.testing.assert_close(found.x, expected, rtol=1e-6, atol=1e-6)
+        assert found.converged and true_residual(A, found.x, b) <= 1.001e-9
+        steps[name] = found.steps
+    assert steps["exact"] == 1 < steps["near"] < steps["none"]
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_preconditioner_that_is_not_positive_definite_is_refused(softmax, vectors, after):
+    calls = []
+
+    def turned(v):
+        calls.append(v)
+        return v if len(calls) <= after else -v
+
+    with pytest.raises(InputError, match="preconditioner is not positive definite"):
+        conjugate_gradient(
+            softmax.objective(), softmax.w, vectors(15), lam=0.1, preconditioner=turned
+        )
+
+
 def test_steps_used_up_is_told_apart(softmax, vectors):
     F, b = softmax.objective(), vectors(15)
     found = conjugate_gradient(F, softmax.w, b, lam=1e-3, tol=1e-10, max_steps=3)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 import unlearnlib as ul
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import proved
+from unlearnlib.lab.features import PIXELS, Features
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -86,36 +87,36 @@ def noise_by_hand(epsilon, delta):
 
 def test_an_input_is_its_image_averaged_centred_and_scaled(images):
     by_hand = [features_by_hand(image[0].double().numpy()) for image in images.x_train]
-    assert np.allclose(proved.features(images.x_train), by_hand, rtol=0, atol=1e-12)
+    assert np.allclose(PIXELS(images.x_train), by_hand, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 6, 9)])
 def test_every_input_has_norm_1(rng, shape):
     x = torch.randint(256, (50, *shape), generator=rng(0), dtype=torch.uint8)
     x[1:20, :, :, 1:] = 7  # nearly flat
-    sizes = proved.features(x).norm(dim=1)
+    sizes = PIXELS(x).norm(dim=1)
     assert torch.allclose(sizes, torch.ones(50, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("grey", [0, 255, 0.1])
 def test_a_flat_image_has_no_larger_norm(grey):
-    flat = proved.features(torch.full((2, 1, 8, 8), grey))
+    flat = PIXELS(torch.full((2, 1, 8, 8), grey))
     assert flat.isfinite().all() and (flat.norm(dim=1) <= 1).all()
 
 
 def test_an_input_depends_on_its_image_alone(images):
     """No statistic of the data enters, or forgetting an image would move the inputs of others."""
     x = images.x_train
-    whole = proved.features(x)
-    assert torch.equal(whole[[5]], proved.features(x[[5]]))
+    whole = PIXELS(x)
+    assert torch.equal(whole[[5]], PIXELS(x[[5]]))
     others = torch.cat([x[:5], 255 - x[5:]])
-    assert torch.equal(whole[:5], proved.features(others)[:5])
+    assert torch.equal(whole[:5], PIXELS(others)[:5])
 
 
 def test_units_do_not_matter(images):
     x = images.x_train.double()
     in_other_units = (x / 255 - 0.13) / 0.31
-    assert torch.allclose(proved.features(in_other_units), proved.features(x), atol=1e-12)
+    assert torch.allclose(PIXELS(in_other_units), PIXELS(x), atol=1e-12)
 
 
 # ---- constants ----------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ def test_units_do_not_matter(images):
 def spread(problem, w, sigma):
     """Standard deviations of ten images' logits (10, 10), by simulation."""
     noise = torch.randn(800, problem.F.p, generator=torch.Generator().manual_seed(0)).double()
-    x = proved.features(problem.images.x_test[:10])
+    x = PIXELS(problem.images.x_test[:10])
     moved = torch.stack([logits(problem, w + sigma * v, x) for v in noise])
     return moved.std(0)
 
@@ -164,7 +165,7 @@ def test_those_of_softmax_regression_are_attained(images):
     """By one image and two classes, all others being out of the question."""
     problem = proved.softmax(images, DECAY)
     F = problem.F.only([0])
-    x, true = proved.features(images.x_train[:1])[0], int(images.y_train[0])
+    x, true = PIXELS(images.x_train[:1])[0], int(images.y_train[0])
 
     def between(odds):
         logits = torch.full((10,), -200.0).double()
@@ -318,14 +319,106 @@ def test_every_request_of_a_queue_is_proved(problem):
     assert queue.budget(1e-5).each == pytest.approx([1.0] * 3)
 
 
-def test_curvature_is_that_of_the_objective_or_of_a_sample_of_it(problem, monkeypatch):
+def test_curvature_is_that_of_all_samples_in_single_precision(problem):
     w = torch.zeros(problem.F.p).double()
     v = torch.linspace(-1, 1, problem.F.p).double()
-    exact = problem.F.hvp(w, v)
     whole = proved.curvature(problem.F)
     assert (whole.n, whole.dtype) == (60, torch.float32)
+    exact = problem.F.hvp(w, v)
     assert torch.allclose(whole.hvp(w.float(), v.float()).double(), exact, rtol=1e-3, atol=1e-4)
-    monkeypatch.setattr(proved, "CURVATURE_SAMPLE", 25)
-    assert proved.curvature(problem.F).n == 25
-    G = problem.gradient_for(1.0) / 7  # a G of its own: made with the sample, not found
-    assert float(problem.F.gradient(problem.trained(G).w).norm()) <= G
+
+
+def test_a_step_of_training_is_preconditioned_by_some_samples_of_its_own(problem, monkeypatch):
+    monkeypatch.setattr(proved, "BENDS_SAMPLE", 25)
+    looked_at = []
+    plain = proved.kronecker
+    monkeypatch.setattr(
+        proved, "kronecker", lambda F, *rest: looked_at.append(F) or plain(F, *rest)
+    )
+    G = problem.gradient_for(1.0) / 7  # a G of its own: made here, not found
+    run = problem.trained(G, without=GONE)
+    assert len(looked_at) == len(run.history) - 1 and {F.n for F in looked_at} == {25}
+    left = torch.tensor([i for i in range(60) if i not in GONE])
+    assert all(torch.isin(F.rows, left).all() for F in looked_at)
+
+
+# ---- what is prepared ---------------------------------------------------------------------------
+
+
+def test_what_is_prepared_saves_work_and_changes_no_promise(problem):
+    G = problem.gradient_for(1.0) / 100
+    w, prepared = problem.trained(G).w, problem.prepared(G)
+    slow = problem.unlearn(w, GONE, G, epsilon=1.0, seed=0)
+    quick = problem.unlearn(w, GONE, G, epsilon=1.0, seed=0, prepared=prepared)
+    assert quick.solution.gradients <= slow.solution.gradients
+    assert distance(quick.estimate, slow.estimate) <= 2 * G / problem.mu
+    for release, said in ((slow, False), (quick, True)):
+        card = release.certificate
+        assert card.holds == "proved" and card.sigma == slow.certificate.sigma
+        assert ("prepared" in card.public()["known to all"]) == said
+        assert ul.verify(problem.F, w, GONE, release).confirmed
+    assert "secret" in quick.certificate.public()["known to all"]["prepared"]
+
+
+def test_what_is_prepared_is_found_in_the_store(problem, vectors):
+    G, v = problem.gradient_for(1.0), vectors(problem.F.p).float()
+    made = problem.prepared(G)
+    found = MODELS[problem.name](tiny(test=30)).prepared(G)
+    torch.testing.assert_close(made.P(v), found.P(v))
+    assert made.seconds == found.seconds
+    w = problem.trained(G).w
+    torch.testing.assert_close(made(None, None)(v), problem.prepare(problem.F, w)(v))
+
+
+def test_it_may_be_made_anew_of_the_samples_that_are_left(problem, vectors):
+    G = problem.gradient_for(1.0)
+    w = problem.trained(G).w
+    queue = problem.queue(w, G, problem.prepared(G), epsilon=1.0)
+    queue.forget([0, 1])
+    left = problem.F.only(queue.kept)
+    P = problem.prepare(left, queue.w)
+    queue.preconditioner = lambda F, w: P
+    assert queue.forget([2]).certificate.holds == "proved"
+    v = vectors(problem.F.p).float()
+    assert not torch.allclose(P(v), problem.prepared(G).P(v))
+
+
+def test_the_kept_gradient_starts_a_request(problem):
+    G = problem.gradient_for(1.0) / 100
+    w = problem.trained(G).w
+    whole = problem.F.gradient(w)
+    kept = problem.unlearn(w, GONE, G, epsilon=1.0, seed=0, whole=whole)
+    plain = problem.unlearn(w, GONE, G, epsilon=1.0, seed=0)
+    assert kept.solution.gradients == pytest.approx(plain.solution.gradients - 1)
+    torch.testing.assert_close(kept.estimate, plain.estimate)
+    assert kept.certificate.holds == "proved"
+
+
+# ---- other features -----------------------------------------------------------------------------
+
+
+def test_a_model_on_other_features_is_proved_as_well(images):
+    other = Features("halves", "a formula", lambda x: x.float()[..., :4] + 0.01)
+    for problem in (
+        proved.softmax(images, DECAY, other),
+        proved.network(images, 0, strength=STRENGTH, width=WIDTH, features=other),
+    ):
+        G = problem.gradient_for(1.0)
+        assert problem.F.x.dtype == torch.float32 and problem.F.dtype == torch.float64
+        release = problem.unlearn(problem.trained(G).w, GONE, G, epsilon=1.0, seed=0)
+        card = release.certificate
+        assert card.holds == "proved"
+        assert card.public()["known to all"]["inputs"] == "halves: a formula"
+        assert ul.verify(problem.F, problem.trained(G).w, GONE, release).confirmed
+        shown = problem.objective(images.x_test, images.y_test)
+        assert torch.equal(shown.x, problem.F_test.x)
+
+
+def test_features_are_in_the_key_of_a_training(images):
+    G = 1e-3
+    ends = [
+        proved.softmax(images, DECAY, Features("f", "a formula", lambda x: x + 1.0, {"k": k}))
+        for k in (0, 1)
+    ]
+    keys = [problem._key(G) for problem in (*ends, proved.softmax(images, DECAY))]
+    assert keys[0] != keys[1] and len({repr(key) for key in keys}) == 3

@@ -53,6 +53,50 @@ def test_the_curvature_of_a_sample_ends_at_the_same_minimum(many_softmax):
     assert len(cheap.history) > len(exact.history)
 
 
+def test_a_start_whose_gradient_is_known_costs_none(quadratic):
+    F = quadratic.objective(weight_decay=0.1)
+    plain = ul.refine(F, quadratic.w, gradient=1e-9)
+    known = ul.refine(F, quadratic.w, gradient=1e-9, slope=F.gradient(quadratic.w))
+    assert torch.equal(known.w, plain.w) and known.gradients == plain.gradients - 1
+
+
+def test_a_known_gradient_is_not_believed_where_it_would_end_everything(softmax):
+    F = softmax.objective(weight_decay=0.1)
+    found = ul.refine(F, softmax.w, gradient=1e-9, slope=0 * softmax.w)
+    assert found.gradient == float(F.gradient(found.w).norm()) <= 1e-9
+    with pytest.raises(ul.InputError, match="slope has shape"):
+        ul.refine(F, softmax.w, gradient=1e-9, slope=softmax.w[:3])
+
+
+def test_each_system_is_solved_as_deeply_as_the_step_before_deserves(many_softmax, monkeypatch):
+    problem, asked = many_softmax(400), []
+    F = problem.objective(weight_decay=1e-2)
+    plain = ul.conjugate_gradient
+
+    def noted(*terms, tol, **more):
+        asked.append(tol)
+        return plain(*terms, tol=tol, **more)
+
+    monkeypatch.setattr("unlearnlib.refinement.conjugate_gradient", noted)
+    goal = 1e-9
+    history = ul.refine(F, 5 * problem.w, gradient=goal).history
+    golden, gained = (1 + 5**0.5) / 2, 1.0
+    for k, tol in enumerate(asked):
+        left = goal / history[k] / 2
+        usual = max(min(0.1, gained**golden), left, 2.0**-26)
+        assert tol == pytest.approx(left if left > 1e-3 else usual)
+        gained = history[k + 1] / history[k]
+    assert asked[0] == 0.1 > min(asked)
+
+
+def test_near_the_end_one_step_does(softmax):
+    F = softmax.objective(weight_decay=0.1)
+    end = ul.refine(F, softmax.w, gradient=1e-12).w
+    near = end + 1e-7 * softmax.w
+    goal = float(F.gradient(near).norm()) / 400
+    assert len(ul.refine(F, near, gradient=goal).history) == 2
+
+
 def test_the_work_counts_gradients_and_twice_the_products(quadratic, monkeypatch):
     F = quadratic.objective(weight_decay=0.1)
     calls = {"gradient": 0, "__call__": 0}

@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-from .errors import NegativeCurvatureError, require_counts
+from .errors import NegativeCurvatureError, require, require_counts
 from .objective import Objective
 from .progress import bar
 from .solution import CONVERGED, ROUNDING, STEPS, Solution, check_system, normalised
 from .spectrum import extreme_eigenvalues
 
+Apply = Callable[[Tensor], Tensor]
+NOT_POSITIVE = "preconditioner is not positive definite: a residual r has r^T P^-1 r < 0."
+
 
 def conjugate_gradient(
-    F: Objective, w: Tensor, b: Tensor, *, lam: float, tol: float = 1e-4, max_steps: int = 1000
-) -> Solution:
+    F: Objective, w: Tensor, b: Tensor, *, lam: float, tol: float = 1e-4, max_steps: int = 1000,
+    preconditioner: Apply | None = None,
+) -> Solution:  # fmt: skip
     """Solve (H(w) + lam I) x = b over all samples of F, to ||(H + lam I) x - b|| <= tol ||b||.
 
     H includes F's weight decay; b is (p,). The recursion's own residual drifts in finite
@@ -25,19 +29,22 @@ def conjugate_gradient(
     true one meets tol or a restart no longer halves it: then the status is "stagnated at
     rounding" and F.to(torch.float64) is the remedy.
 
+    preconditioner   v -> P^-1 v for a positive definite P near H + lam I. It changes how many steps
+                     are taken, not what is solved.
+
     Raises NegativeCurvatureError where a direction has v^T (H + lam I) v <= 0, naming the smallest
     lam that would do. Meeting none does not prove that there is none.
     """
     check_system(F, w, b, lam, tol)
     require_counts(max_steps=max_steps)
     started = time.perf_counter()
-    (unit, size), H = normalised(b), F.hessian_at(w)
+    (unit, size), H, P = normalised(b), F.hessian_at(w), preconditioner or _unchanged
     x, r = unit * 0, unit
     history, before = [(0, 1.0 if size else 0.0)], math.inf
     while tol < history[-1][1] < before / 2 and len(history) <= max_steps:
         before = history[-1][1]
         left = bar(range(max_steps + 1 - len(history)), "conjugate gradient")
-        for _, (better, norm) in zip(left, _recursion(F, w, H, x, r, lam), strict=False):
+        for _, (better, norm) in zip(left, _recursion(F, w, H, x, r, lam, P), strict=False):
             x = better
             history.append((len(history), norm))
             if not norm > tol:  # met, or no longer a number, which no Solution accepts
@@ -53,20 +60,28 @@ def conjugate_gradient(
 
 
 def _recursion(
-    F: Objective, w: Tensor, H: Callable[[Tensor], Tensor], x: Tensor, r: Tensor, lam: float
+    F: Objective, w: Tensor, H: Apply, x: Tensor, r: Tensor, lam: float, P: Apply
 ) -> Iterator[tuple[Tensor, float]]:
     """Conjugate gradient from x with residual r: each next x and its recursive residual's norm."""
-    v, rr = r, r @ r
+    v = P(r)
+    rz = r @ v
+    require(not rz < 0, NOT_POSITIVE)
     while True:
         Av = H(v) + lam * v
         curvature = float(v @ Av / (v @ v))
         if curvature <= 0:
             _refuse_negative_curvature(F, w, lam, curvature)
-        alpha = rr / (v @ Av)
+        alpha = rz / (v @ Av)
         x, r = x + alpha * v, r - alpha * Av
-        rr, last = r @ r, rr
-        yield x, float(rr.sqrt())
-        v = r + (rr / last) * v
+        yield x, float((r @ r).sqrt())
+        z = P(r)
+        rz, last = r @ z, rz
+        require(not rz < 0, NOT_POSITIVE)
+        v = z + (rz / last) * v
+
+
+def _unchanged(r: Tensor) -> Tensor:
+    return r
 
 
 def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: float) -> None:

@@ -27,9 +27,10 @@ from .certificate import VOID, Certificate, Constants, Known, calibrate
 from .certificate import strongly_convex_sensitivity as target_sensitivity
 from .checks import Indices
 from .errors import require
+from .newton import retained_gradient
 from .noise import published
 from .objective import Objective
-from .refinement import Refinement, refine
+from .refinement import Preconditioner, Refinement, refine
 from .sequential import SequentialUnlearner
 from .unlearn import Release, check_precision, check_vector, known_to_all
 
@@ -50,6 +51,8 @@ def unlearn_strongly_convex(
     epsilon: float | None = None,
     sigma: float | None = None,
     curvature: Curvature | None = None,
+    preconditioner: Preconditioner | None = None,
+    whole: Tensor | None = None,
     seed: int | None = None,
     known: Known | None = None,
 ) -> Release:
@@ -61,6 +64,9 @@ def unlearn_strongly_convex(
                 known, tells what doing nothing gives, and L makes sure that refining ends.
     delta, epsilon, sigma, seed, known   as in `unlearn`.
     curvature   gives the objective whose Hessian the Newton steps use, from F_r; F_r by default.
+    preconditioner   as in `refine`. One that was prepared on all samples is as secret as they are.
+    whole       grad F(w), (p,), kept from the end of training: the request starts from a gradient
+                on the forgotten samples alone. It is not trusted: what is reached is measured.
 
     F is float64, since gradients prove here; a curvature may be float32. What is met on the way can
     void the certificate, never change its sigma. A w whose gradient exceeds G does not hurt Delta
@@ -88,7 +94,11 @@ def unlearn_strongly_convex(
     started = time.perf_counter()
     # a copy, since what is handed out may be changed
     model, smoothness = curvature and curvature(F_r.to(F.dtype)), L if L < math.inf else None
-    refined = refine(F_r, w, gradient=G, curvature=model, smoothness=smoothness)
+    slope = None if whole is None else retained_gradient(F, w, rows, whole)
+    refined = refine(
+        F_r, w, gradient=G, curvature=model, preconditioner=preconditioner, slope=slope,
+        smoothness=smoothness,
+    )  # fmt: skip
     noisy, noise = published(refined.w, sigma, target.value, seed)
     released = F.reduce.agree(noisy)
     seconds = time.perf_counter() - started
@@ -111,22 +121,28 @@ class StronglyConvexUnlearner(SequentialUnlearner):
     request to the next but the releases themselves: `budget` composes them. As Delta holds for any
     request, one that was chosen after seeing earlier releases is covered too: with the same
     requests both worlds look alike. What the choice of a request itself tells is not hidden.
+
+    `preconditioner` may be replaced between two requests, by one that is made of the samples that
+    `kept` lists: the one before knows those that were forgotten.
     """
 
     def __init__(
         self, F: Objective, w: Tensor, *, constants: Constants, delta: float,
         epsilon: float | None = None, sigma: float | None = None, seed: int | None = None,
         known: Known | None = None, curvature: Curvature | None = None,
+        preconditioner: Preconditioner | None = None,
     ):  # fmt: skip
         _check(F, w)
         budget = dict(delta=delta, epsilon=epsilon, sigma=sigma)
         # refuse now what the first request would
         calibrate(target_sensitivity(constants), **budget)
         known = known_to_all(F, known)
+        self.preconditioner = preconditioner
         self._start(F, w, seed, constants=constants, curvature=curvature, known=known, **budget)
 
     def _answer(self, now: Objective, rows: Tensor, seed: int | None) -> Release:
-        return unlearn_strongly_convex(now, self.w, rows, seed=seed, **self.terms)
+        P = self.preconditioner
+        return unlearn_strongly_convex(now, self.w, rows, seed=seed, preconditioner=P, **self.terms)
 
 
 def _check(F: Objective, w: Tensor) -> None:

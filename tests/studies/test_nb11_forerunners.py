@@ -11,6 +11,7 @@ from studies.nb11_budget_and_utility.forerunners import OURS
 from unlearnlib import InputError, gaussian_sigma, noise
 from unlearnlib.evaluation.peers import Guo, Neel, Sekhari, neel
 from unlearnlib.lab import proved
+from unlearnlib.lab.features import PIXELS
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import DRAWS
 
@@ -69,7 +70,7 @@ def shares_right(images, estimate, sigma, draws=DRAWS):
     judges = {"held out": images.validation(), "test": images}
     right = {}
     for name, found in judges.items():
-        x, total = proved.features(found.x_test), 0.0
+        x, total = PIXELS(found.x_test), 0.0
         for k in range(draws):
             seed = seed_of(f"forerunner {k}", 0)
             w = estimate + noise.sample_noise(estimate, sigma, seed)
@@ -179,7 +180,7 @@ def test_the_noise_of_removal_blurs_a_logit_by_a_tenth_at_most(images):
             for s in range(40)
         ]
     )
-    x = proved.features(images.x_test[:10])
+    x = PIXELS(images.x_test[:10])
     blur = (x @ models.view(40, 10, -1).transpose(1, 2)).std(0)
     assert 0.03 < blur.mean() < 0.1 and blur.max() < 0.13
 

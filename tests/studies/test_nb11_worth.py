@@ -15,6 +15,7 @@ import unlearnlib as ul
 from studies.nb11_budget_and_utility import worth
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import proved
+from unlearnlib.lab.features import PIXELS
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import DRAWS
 
@@ -48,7 +49,7 @@ def noise_by_hand(Delta, epsilon, delta=1e-5):
 
 def share_right(problem, w):
     with torch.no_grad():
-        guessed = problem.F.outputs(w, proved.features(problem.images.x_test)).argmax(1)
+        guessed = problem.F.outputs(w, PIXELS(problem.images.x_test)).argmax(1)
     return float((guessed == problem.images.y_test).double().mean())
 
 
@@ -151,7 +152,7 @@ def test_its_distances_and_accuracies_are_those_of_a_retrained_model(problem):
     assert row["moved"] == pytest.approx(distance(w, exact), abs=1.001 * half)
     again = problem.trained(G, without=gone.tolist()).w
     assert row["test, retrained"] == share_right(problem, again)
-    x, y = proved.features(problem.images.x_train[gone]), problem.images.y_train[gone]
+    x, y = PIXELS(problem.images.x_train[gone]), problem.images.y_train[gone]
     right = (problem.F.outputs(again, x).argmax(1) == y).double().mean()
     assert row["forgotten, retrained"] == pytest.approx(float(right))
     release = problem.unlearn(w, gone, G, epsilon=1.0, seed=seed_of("noise", 1))

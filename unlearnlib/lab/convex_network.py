@@ -47,7 +47,7 @@ from ..evaluation.peers.convex import (
     LONGEST,
     SAMPLE_GRADIENT,
     SMOOTHNESS,
-    short_inputs,
+    check_length,
 )
 from ..objective import Objective, cross_entropy
 
@@ -83,6 +83,16 @@ class ConvexNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gain * torch.tanh(x @ (self.start + self.moved).T) @ self.signs.T
+
+    def roots(self, moved: Tensor, x: Tensor) -> Tensor:
+        """sqrt(p_k) J^T (e_k - p) for each class k, (n, K, m), with J = df/dz at z = (U0 + U) x.
+
+        Their outer products add up to J^T (diag(p) - p p^T) J.
+        """
+        fired = torch.tanh(x @ (self.start + moved).T)
+        p = (self.gain * fired @ self.signs.T).softmax(1)
+        pulled = self.signs[None] - (p @ self.signs)[:, None]  # V^T (e_k - p)
+        return p.sqrt()[:, :, None] * self.gain * (1 - fired**2)[:, None] * pulled
 
     @property
     def curvature(self) -> float:
@@ -122,7 +132,7 @@ def strong_convexity(F: Objective) -> float:
         "The proof is for cross-entropy on a ConvexNetwork with signs of size 1; this objective "
         f"has a {type(net).__name__}, or another loss, or other signs: build it as lab/proved.py.",
     )
-    short_inputs(F)
+    check_length(F)
     mu = F.weight_decay - LONGEST**2 * net.curvature
     require(
         mu > 0,

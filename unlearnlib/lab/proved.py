@@ -1,24 +1,26 @@
 """Two models whose certificates are proved: softmax regression, and a network of tanh neurons.
 
-problem = network(images, seed=0, width=490)
+problem = network(images, seed=0, width=490)     or softmax(images, 1e-6, scattering(images.shape))
 G = problem.gradient_for(epsilon=1.0)            the gradient to stop at, fixed beforehand
-w = problem.trained(G)                           kept in the store
+w = problem.trained(G).w                         kept in the store
 release = problem.unlearn(w, forget, G, epsilon=1.0)
 
-Inputs are images averaged over 2 x 2 pixels, each centred and scaled on its own to ||x|| <= 1: no
-statistic of the data enters, so forgetting an image changes nothing but its own row.
+Inputs are a fixed function of one image each, with ||x|| <= 1 (see lab/features.py): forgetting an
+image changes nothing but its own row.
+
+A request takes fewer products with `prepared=problem.prepared(G)`, made once when training ends.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from .. import draws, precision
 from ..bounds import strong_convexity_bound
@@ -33,26 +35,46 @@ from ..unlearn import Release
 from .convex_network import ConvexNetwork, strong_convexity
 from .data import Images
 from .device import device
+from .features import PIXELS, Features
+from .preconditioners import (
+    DIRECTIONS,
+    Kronecker,
+    Roots,
+    Sharpened,
+    Spectrum,
+    input_spectrum,
+    kronecker,
+    network_roots,
+    sharpened,
+    softmax_roots,
+)
 from .processes import use_threads
 from .seeds import generator, seed_of
 from .settings import BLUR, DELTA
 from .store import load_or_make
 
-# The next three lines were chosen once, on held-out training images of MNIST. A choice made on the
+# The next two lines were chosen once, on held-out training images of MNIST. A choice made on the
 # very data that is to be protected would cost budget too; make it on public data.
-BIAS = 0.3  # the last input; with it ||x|| = 1
 DECAY = 1e-5  # of softmax regression
 STRENGTH, SCALE, EXCESS = 5e4, 2.0, 2.0  # of the network: c, U0's entries, decay over curvature
 TUNED_ON = "held-out training images of MNIST"
-CURVATURE_SAMPLE = 6000
+KEPT_SECRET = "from all samples: kept secret, and made anew when it must forget too"
+RECIPE = 2  # of what is stored here: raise it when its numbers change
+BENDS_SAMPLE = 6000  # samples whose mean Gauss-Newton matrix preconditions a step of training
 
 
-def features(x: Tensor) -> Tensor:
-    """Images (n, channels, height, width), any units, as inputs (n, d) of norm 1; BIAS if flat."""
-    flat = avg_pool2d(x.double(), 2).flatten(1)
-    flat = flat - flat.mean(1, keepdim=True)
-    flat = flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return torch.cat([math.sqrt(1 - BIAS**2) * flat, flat.new_full((len(flat), 1), BIAS)], 1)
+@dataclass(frozen=True)
+class Prepared:
+    """A preconditioner that was made once, at the end of training, and the seconds it took.
+
+    It is the same at each w: call it as `refine` does.
+    """
+
+    P: Sharpened
+    seconds: float
+
+    def __call__(self, F: Objective, w: Tensor) -> Sharpened:
+        return self.P
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +87,8 @@ class Problem:
     sample_gradient  bound on the gradient norm of one sample's loss, without decay
     reach            noise of size sigma in the weights is at most reach * sigma in a logit
     settings         what decides the training besides the data; public, on the card
+    features         what the model is given of an image
+    roots            of each sample's Gauss-Newton matrix, for preconditioners.py
     """
 
     name: str
@@ -78,6 +102,8 @@ class Problem:
     reach: float
     settings: dict
     why: str
+    features: Features
+    roots: Roots
 
     @property
     def weight_decay(self) -> float:
@@ -85,16 +111,18 @@ class Problem:
 
     @cached_property
     def F_test(self) -> Objective:
-        return self.objective(self.images.x_test, self.images.y_test)
+        _, x = self.features.of(self.images)
+        return _objective(self.net, x, self.images.y_test, self.weight_decay)
 
     def objective(self, x: Tensor, y: Tensor) -> Objective:
-        """The same model on other images."""
-        return _objective(self.net, x, y, self.weight_decay)
+        """The same model on other images (n, channels, height, width)."""
+        return _objective(self.net, self.features(x), y, self.weight_decay)
 
     @property
     def known(self) -> dict[str, float | str]:
         """What is public besides the constants."""
-        public = {"inputs": "images averaged over 2 x 2 pixels", "tuned on": TUNED_ON}
+        inputs = f"{self.features.name}: {self.features.source}"
+        public = {"inputs": inputs, "tuned on": TUNED_ON}
         return {name: q for name, q in self.settings.items() if name != "weight_decay"} | public
 
     def gradient_for(self, epsilon: float) -> float:
@@ -122,41 +150,100 @@ class Problem:
     def trained(self, G: float, without: Sequence[int] = ()) -> Refinement:
         """From zero weights to ||grad|| <= G, on all images or without some; kept in the store."""
         F = self.F.without(without) if len(without) else self.F
-        key = {"G": G, "without": sorted(int(i) for i in without), "data": self.images.digest}
+        key = self._key(G) | {"without": sorted(int(i) for i in without)}
 
         def make() -> tuple[dict[str, Tensor], dict]:
-            run = refine(F, torch.zeros_like(F.initial()), gradient=G, curvature=curvature(F))
+            start, how = torch.zeros_like(F.initial()), {"preconditioner": self.anew}
+            run = refine(F, start, gradient=G, curvature=curvature(F), **how)
             info = {"history": run.history, "gradients": run.gradients, "seconds": run.seconds}
             return {"w": run.w}, info
 
-        kept = load_or_make("proved", self.settings | key, make)
+        self.inputs  # noqa: B018  (made before the clock of training starts, and kept)
+        kept = load_or_make("proved", key, make, RECIPE)
         return Refinement(kept.tensors["w"], kept.info["history"][-1], **kept.info)
 
+    def anew(self, F: Objective, w: Tensor) -> Kronecker:
+        """A preconditioner at any w, made in no time: a part of each step of training."""
+        return kronecker(_some(F, BENDS_SAMPLE), w, self.inputs, self.roots)
+
+    @cached_property
+    def inputs(self) -> Spectrum:
+        """Eigenvectors of mean x x^T of all training images; made once, then stored.
+
+        Retraining is given them too, so that it is not charged for what a request has for nothing.
+        """
+
+        def make() -> tuple[dict[str, Tensor], dict]:
+            started = time.perf_counter()
+            found = input_spectrum(curvature(self.F))
+            tensors = {"values": found.values, "vectors": found.vectors}
+            return tensors, {"seconds": time.perf_counter() - started}
+
+        key = {"features": self.features.key, "data": self.images.digest}
+        return Spectrum(**load_or_make("spectra", key, make).tensors)
+
+    def prepared(self, G: float) -> Prepared:
+        """What makes requests to the model `trained(G)` quick; made once, then stored."""
+        w = self.trained(G).w
+
+        def make() -> tuple[dict[str, Tensor], dict]:
+            started = time.perf_counter()
+            found = self.prepare(self.F, w)
+            P = found.P
+            tensors = {"positions": found.positions, "inverse": found.inverse}
+            tensors |= {"bends": P.bends, "U": P.U}
+            return tensors, {"seconds": time.perf_counter() - started}
+
+        kept = load_or_make("prepared", self._key(G) | {"directions": DIRECTIONS}, make, RECIPE)
+        parts = kept.tensors
+        P = Kronecker(parts["bends"], parts["U"], self.inputs, self.weight_decay)
+        return Prepared(Sharpened(P, parts["positions"], parts["inverse"]), kept.info["seconds"])
+
+    def prepare(self, F: Objective, w: Tensor) -> Sharpened:
+        """Prepare for requests to w, from the samples of F: all of them, or those that are left."""
+        single = curvature(F)
+        return sharpened(single, w.to(single.dtype), self.inputs, self.roots)
+
     def unlearn(
-        self, w: Tensor, forget: Sequence[int], G: float, on: Objective | None = None, **budget
-    ) -> Release:
-        """One request to a model trained on F, or on some of it; `budget`: epsilon, sigma, seed."""
-        return unlearn_strongly_convex(on or self.F, w, forget, **self._terms(G), **budget)
+        self, w: Tensor, forget: Sequence[int], G: float, on: Objective | None = None,
+        prepared: Prepared | None = None, **budget,
+    ) -> Release:  # fmt: skip
+        """One request to a model trained on F, or on some of it.
 
-    def queue(self, w: Tensor, G: float, **budget) -> StronglyConvexUnlearner:
+        prepared   of `prepared(G)`; without it each step makes a preconditioner of its own
+        budget     epsilon or sigma; seed, and whole, the kept gradient
+        """
+        terms = self._terms(G, prepared)
+        return unlearn_strongly_convex(on or self.F, w, forget, **terms, **budget)
+
+    def queue(
+        self, w: Tensor, G: float, prepared: Prepared | None = None, **budget
+    ) -> StronglyConvexUnlearner:
         """Return an object that answers many requests, one after the other, starting from w."""
-        return StronglyConvexUnlearner(self.F, w, **self._terms(G), **budget)
+        return StronglyConvexUnlearner(self.F, w, **self._terms(G, prepared), **budget)
 
-    def _terms(self, G: float) -> dict:
+    def _terms(self, G: float, prepared: Prepared | None) -> dict:
+        known = self.known | ({} if prepared is None else {"prepared": KEPT_SECRET})
         return {
             "constants": self.constants(G),
             "delta": DELTA,
             "curvature": curvature,
-            "known": self.known,
+            "preconditioner": prepared or self.anew,
+            "known": known,
         }
 
+    def _key(self, G: float) -> dict:
+        """What decides a training down to G."""
+        return self.settings | {"features": self.features.key, "data": self.images.digest, "G": G}
 
-def softmax(images: Images, weight_decay: float = DECAY) -> Problem:
+
+def softmax(images: Images, weight_decay: float = DECAY, features: Features = PIXELS) -> Problem:
     """Softmax regression: mu = decay; the other constants as in evaluation/peers/convex.py."""
-    use_threads("mlp")
-    net = nn.Linear(_inputs(images), len(images.classes), bias=False, device="cpu").double()
-    F = _objective(net, images.x_train, images.y_train, weight_decay)
-    convex.inputs(F)  # refused unless it is what the constants are proved for
+    use_threads("network")
+    x, _ = features.of(images)
+    net = nn.Linear(x.shape[1], len(images.classes), bias=False, device="cpu").double()
+    F = _objective(net, x, images.y_train, weight_decay)
+    convex.check(F)  # refused unless it is what the constants are proved for
     return Problem(
         "softmax regression",
         images,
@@ -169,12 +256,15 @@ def softmax(images: Images, weight_decay: float = DECAY) -> Problem:
         reach=1.0,
         why="softmax loss, ||x|| = 1, decay",
         settings={"model": "softmax", "weight_decay": weight_decay},
+        features=features,
+        roots=softmax_roots,
     )
 
 
 def network(
-    images: Images, seed: int, *, width: int, strength: float = STRENGTH, excess: float = EXCESS
-) -> Problem:
+    images: Images, seed: int, *, width: int, strength: float = STRENGTH, excess: float = EXCESS,
+    features: Features = PIXELS,
+) -> Problem:  # fmt: skip
     """The tanh network of `convex_network`, with a decay of `excess` times its curvature.
 
     width   a public constant, as `neurons` gives: it decides mu, G, sigma and the shape of w, so it
@@ -183,9 +273,10 @@ def network(
     use_threads("network")
     shape = {"width": width, "strength": strength, "scale": SCALE, "seed": seed}
     init = shape | {"seed": seed_of("init", seed)}
-    net = ConvexNetwork(_inputs(images), len(images.classes), **init).double()
+    x, _ = features.of(images)
+    net = ConvexNetwork(x.shape[1], len(images.classes), **init).double()
     decay = excess * net.curvature
-    F = _objective(net, images.x_train, images.y_train, decay)
+    F = _objective(net, x, images.y_train, decay)
     return Problem(
         "tanh network",
         images,
@@ -198,6 +289,8 @@ def network(
         reach=strength,
         why="see lab/convex_network.py",
         settings={"model": "convex network", "weight_decay": decay, **shape},
+        features=features,
+        roots=network_roots,
     )
 
 
@@ -211,18 +304,20 @@ def neurons(planned: int) -> int:
 
 
 def curvature(F: Objective) -> Objective:
-    """The objective whose Hessian the Newton steps use: some samples, in single precision."""
-    order = draws.order(F.n, generator("curvature", 0))
-    return F.only(order[:CURVATURE_SAMPLE]).to(torch.float32)
+    """The objective whose Hessian the Newton steps use: all samples, in single precision.
+
+    All, since a step takes about ten products: fewer samples would cost further steps, each with a
+    gradient in double precision over all.
+    """
+    return F.to(torch.float32)
+
+
+def _some(F: Objective, samples: int) -> Objective:
+    return F.only(draws.order(F.n, generator("curvature", 0))[:samples])
 
 
 def _objective(net: nn.Module, x: Tensor, y: Tensor, weight_decay: float) -> Objective:
-    """The objective on these images, on the lab's device, which must have float64."""
+    """The objective on these inputs, on the lab's device, which must have float64."""
     where = device()
     precision.check(torch.float64, where)
-    x = features(x.to(where))
     return Objective(net.to(where), x, y.to(where), weight_decay=weight_decay)
-
-
-def _inputs(images: Images) -> int:
-    return features(images.x_test[:1]).shape[1]

@@ -91,19 +91,23 @@ def remaining(F: Objective, kept: Tensor, indices: Indices) -> tuple[Tensor, Ten
     return wanted, left
 
 
-def short_inputs(F: Objective) -> Tensor:
-    """Return the inputs X (n, d); raise InputError if one is longer than 1."""
-    X = F.batch(slice(0, F.n))[0].flatten(1)
-    longest = float(X.norm(dim=1).max())
+def check_length(F: Objective) -> None:
+    """Raise InputError if an input is longer than 1. Reads all of them once."""
+    longest = max(float(x.flatten(1).norm(dim=1).max()) for x, _ in F.passes())
     require(
         longest <= LONGEST,
         f"An input has norm {longest:.14g}; the constants are proved for ||x|| <= 1: divide by it.",
     )
-    return X
 
 
 def inputs(F: Objective) -> Tensor:
-    """Return the inputs X (n, d); refuse all but softmax regression without bias, ||x|| <= 1."""
+    """Return the inputs X (n, d), after `check`."""
+    check(F)
+    return F.batch(slice(0, F.n))[0].flatten(1)
+
+
+def check(F: Objective) -> None:
+    """Refuse all but softmax regression without bias on inputs with ||x|| <= 1."""
     sample = F.batch(slice(0, min(4, F.n)))[0]
     X = sample.flatten(1)
     w = torch.linspace(-1, 1, F.p, dtype=F.dtype, device=F.device)
@@ -116,7 +120,7 @@ def inputs(F: Objective) -> Tensor:
         "This method is written for softmax regression: cross-entropy on one linear layer without "
         "bias. Append a constant feature to the inputs in its place.",
     )
-    return short_inputs(F)
+    check_length(F)
 
 
 def hessian(F: Objective, w: Tensor) -> Tensor:
