@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from unlearnlib import InputError
 from unlearnlib.lab import documents, profiles, publish
 from unlearnlib.lab.nulls import Judged
-from unlearnlib.lab.results import Results
+from unlearnlib.lab.results import Results, results_path
 
 README = "".join(
     f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in ("notebooks", "results", "profiles")
@@ -71,8 +71,8 @@ def root(tmp_path, monkeypatch):
     claim(results, "another", "470x", {"y": 12}, 1, None, Judged("not judged", "so", "none"))
     times = {"MLP": 7.0, "AllCNN": 8.0, "ResNet-18": 9.0}
     claim(results, HEADLINE, "10x", times, 5, [1, 2], Judged("partly", "why", "none"))
-    path = results.save()
-    path.with_name("rise.png").touch()
+    results.save()
+    results_path("00_start", results.profile).with_name("rise.png").touch()
     Results("timed", profiles.load("laptop")).save()
     stamp(tmp_path, {"commit": "0123456789ab", "dirty": False})
     return tmp_path

@@ -196,13 +196,12 @@ class Results(Saved):
         """Note a data set as used by this notebook: its title and its digest."""
         self.datasets[images.title] = images.digest
 
-    def save(self) -> Path:
-        """Write results.json in one piece and return its path."""
+    def save(self) -> None:
+        """Write results.json in one piece, to `results_path`."""
         made = provenance(self._settings, time.monotonic() - self._began)
         self.provenance = plain(made | {"models": commits_used()}, "provenance")
-        path = results_path(self.notebook, self.profile)
-        write_whole(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
-        return path
+        text = json.dumps(asdict(self), indent=2, allow_nan=False)
+        write_whole(results_path(self.notebook, self.profile), text + "\n")
 
 
 def load(notebook: str, profile: str) -> Saved:
