@@ -230,7 +230,7 @@ MUTANTS = [
     Mutant("refinement.py", "(1 - t / 4) * norm", "100 * norm"),
     Mutant("refinement.py", "(solution.steps + 1)", "solution.steps"),
     Mutant("refinement.py", "if len(history) <= max_steps", "if len(history) < max_steps"),
-    Mutant("refinement.py", "Refinement(w, history[-1]", "Refinement(w, gradient"),
+    Mutant("refinement.py", "Refinement(w, slope, history[-1]", "Refinement(w, slope, gradient"),
     Mutant("refinement.py", "w - slope / smoothness", "w - slope * smoothness"),
     # many requests
     Mutant("sequential.py", "self.w = release.estimate", "self.w = release.w"),
@@ -284,7 +284,7 @@ MUTANTS = [
     Mutant("lab/convex_network.py", " + 4 * a", ""),
     Mutant("lab/convex_network.py", "[signs, -signs]", "[signs, signs]"),
     Mutant("lab/convex_network.py", "        and F.loss is cross_entropy\n", ""),
-    Mutant("lab/convex_network.py", "    short_inputs(F)", "    pass"),
+    Mutant("lab/convex_network.py", "    check_length(F)", "    pass"),
     Mutant("lab/convex_network.py", "        mu > 0,", "        mu > -1,"),
     Mutant("lab/convex_network.py", "SAMPLE_GRADIENT * self.slope", "self.slope"),
     Mutant("evaluation/peers/convex.py", "SMOOTHNESS = 1 / 2", "SMOOTHNESS = 1 / 4"),

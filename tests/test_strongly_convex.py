@@ -184,7 +184,7 @@ def test_batchnorm_is_refused(batchnorm_net, batchnorm_data):
 
 def card_of(F, w, estimate, G, monkeypatch, mu=1.0):
     """The card where refining ends at this estimate and reports that it arrived."""
-    said = ul.Refinement(estimate, 0.0, [1.0, 0.0], 1.0, 0.0)
+    said = ul.Refinement(estimate, 0 * estimate, 0.0, [1.0, 0.0], 1.0, 0.0)
     monkeypatch.setattr(strongly_convex, "refine", lambda *a, **b: said)
     claim = ul.Constants(lam_min=ul.proved(mu, ""), G=ul.chosen(G))
     return ul.unlearn_strongly_convex(F, w, [0], constants=claim, **TERMS).certificate
@@ -348,3 +348,34 @@ def test_a_sequence_refuses_at_once_what_its_first_request_would(softmax):
         ul.StronglyConvexUnlearner(F, softmax.w, constants=ul.Constants(), **TERMS)
     with pytest.raises(ul.InputError, match="give exactly one"):
         ul.StronglyConvexUnlearner(F, softmax.w, constants=constants(), delta=1e-5)
+
+
+# ---- the kept gradient ---------------------------------------------------------------------------
+
+
+def test_a_kept_gradient_saves_a_pass_and_a_wrong_one_harms_nothing(trained):
+    F, w = trained(1e-6)
+    terms = dict(constants=constants(1e-6), seed=0, **TERMS)
+    plain = ul.unlearn_strongly_convex(F, w, [0, 1, 2], **terms)
+    whole = F.gradient(w)
+    kept = ul.unlearn_strongly_convex(F, w, [0, 1, 2], whole=whole, **terms)
+    assert kept.solution.gradients == plain.solution.gradients - 1
+    torch.testing.assert_close(kept.estimate, plain.estimate)
+    for wrong in (whole * 0, whole + 1.0):
+        release = ul.unlearn_strongly_convex(F, w, [0, 1, 2], whole=wrong, **terms)
+        assert release.certificate.holds == "proved"
+        assert F.without([0, 1, 2]).gradient(release.estimate).norm() <= 1e-6
+
+
+def test_each_request_leaves_the_gradient_from_which_the_next_one_starts(trained):
+    F, w = trained(1e-6)
+    terms = dict(constants=constants(1e-6), seed=0, **TERMS)
+    queue = ul.StronglyConvexUnlearner(F, w, whole=F.gradient(w), **terms)
+    for rows in ([0, 1], [2]):
+        release = queue.forget(rows)
+        left = F.only(queue.kept)
+        torch.testing.assert_close(queue.whole, left.gradient(release.estimate))
+        assert release.certificate.holds == "proved"
+    before = ul.StronglyConvexUnlearner(F, w, **terms)
+    assert before.forget([0, 1]).solution.gradients == queue.releases[0].solution.gradients + 1
+    assert before.forget([2]).solution.gradients == queue.releases[1].solution.gradients

@@ -28,12 +28,14 @@ class Refinement:
     """What `refine` returns.
 
     w          (p,), with ||grad F(w)|| <= the gradient asked for
-    gradient   that norm, as reached
+    slope      (p,), grad F(w): the next refinement can start from it
+    gradient   its norm
     history    its value at the start and after each Newton step
     gradients  the work, in gradients of F, a Hessian product as two
     """
 
     w: Tensor = field(repr=False)
+    slope: Tensor = field(repr=False)
     gradient: float
     history: list[float]
     gradients: float
@@ -94,7 +96,7 @@ def refine(
         require(moved is not None, _stuck(history, max_steps, gradient, w.dtype), DivergenceError)
         w, slope = moved
         history.append(float(slope.norm()))
-    return Refinement(w, history[-1], history, cost, time.perf_counter() - started)
+    return Refinement(w, slope, history[-1], history, cost, time.perf_counter() - started)
 
 
 def _tolerance(history: list[float], gradient: float, dtype: torch.dtype) -> float:

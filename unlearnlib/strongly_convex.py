@@ -130,19 +130,23 @@ class StronglyConvexUnlearner(SequentialUnlearner):
         self, F: Objective, w: Tensor, *, constants: Constants, delta: float,
         epsilon: float | None = None, sigma: float | None = None, seed: int | None = None,
         known: Known | None = None, curvature: Curvature | None = None,
-        preconditioner: Preconditioner | None = None,
+        preconditioner: Preconditioner | None = None, whole: Tensor | None = None,
     ):  # fmt: skip
         _check(F, w)
         budget = dict(delta=delta, epsilon=epsilon, sigma=sigma)
         # refuse now what the first request would
         calibrate(target_sensitivity(constants), **budget)
         known = known_to_all(F, known)
-        self.preconditioner = preconditioner
+        self.preconditioner, self.whole = preconditioner, whole
         self._start(F, w, seed, constants=constants, curvature=curvature, known=known, **budget)
 
     def _answer(self, now: Objective, rows: Tensor, seed: int | None) -> Release:
-        P = self.preconditioner
-        return unlearn_strongly_convex(now, self.w, rows, seed=seed, preconditioner=P, **self.terms)
+        release = unlearn_strongly_convex(
+            now, self.w, rows, seed=seed, preconditioner=self.preconditioner, whole=self.whole,
+            **self.terms,
+        )  # fmt: skip
+        self.whole = release.solution.slope  # grad F_r at the estimate: where the next one starts
+        return release
 
 
 def _check(F: Objective, w: Tensor) -> None:

@@ -56,8 +56,12 @@ class Features:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Inputs (n, d), ||x|| <= 1: the features scaled to norm 1, and BIAS as the last one."""
-        parts = images.split(AT_ONCE)
-        return torch.cat([self._inputs(part.to(device())) for part in bar(parts, self.name)])
+        one = self._inputs(images[:1].to(device()))
+        # filled in place: many small tensors between large passing ones would tear up the memory
+        found = one.new_empty(len(images), one.shape[1])
+        for rows in bar(torch.arange(len(images), device="cpu").split(AT_ONCE), self.name):
+            found[rows[0] : rows[-1] + 1] = self._inputs(images[rows].to(device()))
+        return found
 
     def of(self, images: Images) -> tuple[Tensor, Tensor]:
         """Inputs of the training and of the test images; computed once, then stored."""

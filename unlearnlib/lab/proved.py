@@ -156,11 +156,12 @@ class Problem:
             start, how = torch.zeros_like(F.initial()), {"preconditioner": self.anew}
             run = refine(F, start, gradient=G, curvature=curvature(F), **how)
             info = {"history": run.history, "gradients": run.gradients, "seconds": run.seconds}
-            return {"w": run.w}, info
+            return {"w": run.w, "slope": run.slope}, info
 
         self.inputs  # noqa: B018  (made before the clock of training starts, and kept)
         kept = load_or_make("proved", key, make, RECIPE)
-        return Refinement(kept.tensors["w"], kept.info["history"][-1], **kept.info)
+        w, slope = kept.tensors["w"], kept.tensors["slope"]
+        return Refinement(w, slope, kept.info["history"][-1], **kept.info)
 
     def anew(self, F: Objective, w: Tensor) -> Kronecker:
         """A preconditioner at any w, made in no time: a part of each step of training."""
@@ -211,7 +212,7 @@ class Problem:
         """One request to a model trained on F, or on some of it.
 
         prepared   of `prepared(G)`; without it each step makes a preconditioner of its own
-        budget     epsilon or sigma; seed, and whole, the kept gradient
+        budget     epsilon or sigma; seed, and whole: the slope that training kept
         """
         terms = self._terms(G, prepared)
         return unlearn_strongly_convex(on or self.F, w, forget, **terms, **budget)
