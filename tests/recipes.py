@@ -14,7 +14,16 @@ import torch
 from studies.nb05_membership_inference import shadows as many
 from studies.nb11_budget_and_utility import worlds
 from studies.nb12_paper_and_release import training
-from unlearnlib.lab import contenders, curvature, data, methods, profiles, proved, stationary
+from unlearnlib.lab import (
+    contenders,
+    curvature,
+    data,
+    features,
+    methods,
+    profiles,
+    proved,
+    stationary,
+)
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.files import cache_root, load_tensors
 
@@ -43,6 +52,9 @@ def made():
         | {"CNN": forgotten(cnn, "certified (CG)", (100 * cnn.pair.lam, 1e-3))},
         "stationary": {"level": still.at(stationary.LEVELS[1]) - still.d.w},
         "proved": {problem.name: proved_weights(problem) for problem in problems()},
+        "features": inputs(),
+        "spectra": {problem.name: problem.inputs.values for problem in problems()},
+        "prepared": {problem.name: solved(problem) for problem in problems()},
         "canaries": changes(canaries.models),
         "shadows": changes(shadows.models),
         "halves": {"both": halves.models["trained"] - halves.models["oracle"]},
@@ -79,6 +91,20 @@ def problems():
 
 def proved_weights(problem):
     return problem.trained(problem.gradient_for(1.0)).w
+
+
+def inputs():
+    """Inputs of a few images, weighted so that the largest are not the only ones that count."""
+    few = data.load("mnist5k").subset(10, 10)
+    kinds = features.PIXELS, features.scattering(few.shape), features.patches(few.shape, count=20)
+    found = {kind.name: kind.of(few)[0] for kind in kinds}
+    return {name: x * torch.linspace(-1, 1, x.shape[1]) for name, x in found.items()}
+
+
+def solved(problem):
+    """What is prepared for requests, applied to a vector."""
+    prepared = problem.prepared(problem.gradient_for(1.0))
+    return prepared.P(torch.linspace(-1, 1, problem.F.p))
 
 
 def changes(models):

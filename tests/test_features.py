@@ -58,6 +58,8 @@ def test_they_are_made_once_for_the_same_images_and_settings(monkeypatch):
     images = data.load("mnistm").subset(20, 10)
     made = features.PIXELS.of(images)
     assert made[0].shape == (20, 3 * 16 * 16 + 1) and made[1].shape[0] == 10
+    others = features.PIXELS.of(data.load("mnistm").subset(30, 10))
+    assert others[0].shape[0] == 30
     monkeypatch.setattr(Features, "__call__", lambda *a: pytest.fail("made again"))
     for one, other in zip(made, features.PIXELS.of(images), strict=True):
         assert torch.equal(one, other)
