@@ -29,7 +29,7 @@ from ..evaluation.peers import convex
 from ..evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
 from ..noise import gaussian_sigma
 from ..objective import Objective
-from ..refinement import Refinement, refine
+from ..refinement import Preconditioner, Refinement, refine
 from ..strongly_convex import StronglyConvexUnlearner, unlearn_strongly_convex
 from ..unlearn import Release
 from .convex_network import ConvexNetwork, strong_convexity
@@ -122,7 +122,7 @@ class Problem:
     def known(self) -> dict[str, float | str]:
         """What is public besides the constants."""
         inputs = f"{self.features.name}: {self.features.source}"
-        public = {"inputs": inputs, "tuned on": TUNED_ON}
+        public = {"inputs": inputs, "tuned on": TUNED_ON, "preconditioner": KEPT_SECRET}
         return {name: q for name, q in self.settings.items() if name != "weight_decay"} | public
 
     def gradient_for(self, epsilon: float) -> float:
@@ -153,19 +153,19 @@ class Problem:
         key = self._key(G) | {"without": sorted(int(i) for i in without)}
 
         def make() -> tuple[dict[str, Tensor], dict]:
-            start, how = torch.zeros_like(F.initial()), {"preconditioner": self.anew}
-            run = refine(F, start, gradient=G, curvature=curvature(F), **how)
+            start, P = torch.zeros_like(F.initial()), self.anew()
+            run = refine(F, start, gradient=G, curvature=curvature(F), preconditioner=P)
             info = {"history": run.history, "gradients": run.gradients, "seconds": run.seconds}
             return {"w": run.w, "slope": run.slope}, info
 
-        self.inputs  # noqa: B018  (made before the clock of training starts, and kept)
         kept = load_or_make("proved", key, make, RECIPE)
         w, slope = kept.tensors["w"], kept.tensors["slope"]
         return Refinement(w, slope, kept.info["history"][-1], **kept.info)
 
-    def anew(self, F: Objective, w: Tensor) -> Kronecker:
-        """A preconditioner at any w, made in no time: a part of each step of training."""
-        return kronecker(_some(F, BENDS_SAMPLE), w, self.inputs, self.roots)
+    def anew(self) -> Preconditioner:
+        """A preconditioner that is made at each w, in no time: a part of each step of training."""
+        inputs = self.inputs
+        return lambda F, w: kronecker(_some(F, BENDS_SAMPLE), w, inputs, self.roots)
 
     @cached_property
     def inputs(self) -> Spectrum:
@@ -224,13 +224,12 @@ class Problem:
         return StronglyConvexUnlearner(self.F, w, **self._terms(G, prepared), **budget)
 
     def _terms(self, G: float, prepared: Prepared | None) -> dict:
-        known = self.known | ({} if prepared is None else {"prepared": KEPT_SECRET})
         return {
             "constants": self.constants(G),
             "delta": DELTA,
             "curvature": curvature,
-            "preconditioner": prepared or self.anew,
-            "known": known,
+            "preconditioner": prepared or self.anew(),
+            "known": self.known,
         }
 
     def _key(self, G: float) -> dict:
