@@ -38,7 +38,7 @@ def conjugate_gradient(
     check_system(F, w, b, lam, tol)
     require_counts(max_steps=max_steps)
     started = time.perf_counter()
-    (unit, size), H, P = normalised(b), F.hessian_at(w), preconditioner or _unchanged
+    (unit, size), H, P = normalised(b), F.hessian_at(w), preconditioner or (lambda r: r)
     x, r = unit * 0, unit
     history, before = [(0, 1.0 if size else 0.0)], math.inf
     while tol < history[-1][1] < before / 2 and len(history) <= max_steps:
@@ -63,10 +63,12 @@ def _recursion(
     F: Objective, w: Tensor, H: Apply, x: Tensor, r: Tensor, lam: float, P: Apply
 ) -> Iterator[tuple[Tensor, float]]:
     """Conjugate gradient from x with residual r: each next x and its recursive residual's norm."""
-    v = P(r)
-    rz = r @ v
-    require(not rz < 0, NOT_POSITIVE)
+    v, last = r * 0, math.inf
     while True:
+        z = P(r)
+        rz = r @ z
+        require(not rz < 0, NOT_POSITIVE)
+        v, last = z + (rz / last) * v, rz
         Av = H(v) + lam * v
         curvature = float(v @ Av / (v @ v))
         if curvature <= 0:
@@ -74,14 +76,6 @@ def _recursion(
         alpha = rz / (v @ Av)
         x, r = x + alpha * v, r - alpha * Av
         yield x, float((r @ r).sqrt())
-        z = P(r)
-        rz, last = r @ z, rz
-        require(not rz < 0, NOT_POSITIVE)
-        v = z + (rz / last) * v
-
-
-def _unchanged(r: Tensor) -> Tensor:
-    return r
 
 
 def _refuse_negative_curvature(F: Objective, w: Tensor, lam: float, curvature: float) -> None:

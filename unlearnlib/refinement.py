@@ -77,11 +77,10 @@ def refine(
     require(gradient > 0, f"gradient is {gradient}; the norm to stop at must be > 0.")
     require_counts(max_steps=max_steps)
     started, model = time.perf_counter(), curvature or F
-    known, slope = slope is not None, F.gradient(w) if slope is None else F.check(slope, "slope")
-    history, cost = [float(slope.norm())], 0.0 if known else 1.0
-    if known and history[0] <= gradient:  # nobody would measure it any more
-        slope, cost = F.gradient(w), 1.0
-        history = [float(slope.norm())]
+    # where the known gradient would end it here, nobody would measure it any more
+    known = slope is not None and float(F.check(slope, "slope").norm()) > gradient
+    slope, cost = (slope, 0.0) if known else (F.gradient(w), 1.0)
+    history = [float(slope.norm())]
     while not history[-1] <= gradient:
         moved = None
         if len(history) <= max_steps:

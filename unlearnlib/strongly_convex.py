@@ -95,10 +95,8 @@ def unlearn_strongly_convex(
     # a copy, since what is handed out may be changed
     model, smoothness = curvature and curvature(F_r.to(F.dtype)), L if L < math.inf else None
     slope = None if whole is None else retained_gradient(F, w, rows, whole)
-    refined = refine(
-        F_r, w, gradient=G, curvature=model, preconditioner=preconditioner, slope=slope,
-        smoothness=smoothness,
-    )  # fmt: skip
+    how = dict(preconditioner=preconditioner, slope=slope, smoothness=smoothness)
+    refined = refine(F_r, w, gradient=G, curvature=model, **how)
     noisy, noise = published(refined.w, sigma, target.value, seed)
     released = F.reduce.agree(noisy)
     seconds = time.perf_counter() - started
@@ -141,10 +139,8 @@ class StronglyConvexUnlearner(SequentialUnlearner):
         self._start(F, w, seed, constants=constants, curvature=curvature, known=known, **budget)
 
     def _answer(self, now: Objective, rows: Tensor, seed: int | None) -> Release:
-        release = unlearn_strongly_convex(
-            now, self.w, rows, seed=seed, preconditioner=self.preconditioner, whole=self.whole,
-            **self.terms,
-        )  # fmt: skip
+        own = dict(preconditioner=self.preconditioner, whole=self.whole)
+        release = unlearn_strongly_convex(now, self.w, rows, seed=seed, **own, **self.terms)
         self.whole = release.solution.slope  # grad F_r at the estimate: where the next one starts
         return release
 

@@ -62,7 +62,7 @@ class Patches:
         pieces = even(unfold(x, self.side).transpose(1, 2))
         products = pieces @ kernel - mean @ kernel
         high, wide = (size - self.side + 1 for size in x.shape[2:])
-        each = torch.eye(high * wide).to(x).view(-1, 1, high, wide)
+        each = torch.eye(high * wide, dtype=x.dtype, device=x.device).view(-1, 1, high, wide)
         quarters = adaptive_avg_pool2d(each, 2).flatten(1).T  # (4, positions)
         found = [quarters @ (sign * products - CLEAR).clamp_min_(0) for sign in (1, -1)]
         return torch.stack(found, 1)

@@ -130,18 +130,18 @@ def sharpened(
 
 def _mean(F: Objective, rows: Callable[[Tensor], Tensor]) -> Tensor:
     """mean_i of rows(x_i)^T rows(x_i), for rows (n, ..., m) of a pass of n samples: (m, m)."""
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=F.dtype, device=F.device)
     for samples in F.own_passes():
-        R = rows(F.batch(samples)[0])
-        R = R.flatten(0, -2)
-        total = total.to(R) + R.T @ R
+        R = rows(F.batch(samples)[0]).flatten(0, -2)
+        total = total + R.T @ R
     return F.reduce(total) / F.n
 
 
 def softmax_roots(F: Objective, w: Tensor, x: Tensor) -> Tensor:
     """sqrt(p_k) (e_k - p) for each class k: their outer products add up to diag(p) - p p^T."""
     p = F.outputs(w, x).softmax(1)
-    return p.sqrt()[:, :, None] * (torch.eye(p.shape[1]).to(p) - p[:, None, :])
+    each = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)
+    return p.sqrt()[:, :, None] * (each - p[:, None, :])
 
 
 def network_roots(F: Objective, w: Tensor, x: Tensor) -> Tensor:
