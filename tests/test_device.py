@@ -14,7 +14,7 @@ import unlearnlib as ul
 from unlearnlib import draws, precision, spectrum
 from unlearnlib.errors import InputError
 from unlearnlib.evaluation import attacks, baselines, fisher, lcodec, metrics
-from unlearnlib.lab import contenders, curvature, device, profiles, proved, toy
+from unlearnlib.lab import contenders, curvature, device, features, profiles, proved, toy
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.methods import METHODS
 
@@ -93,8 +93,13 @@ def test_so_does_the_lab(tmp_path, monkeypatch, elsewhere):
 
 @pytest.mark.parametrize(
     "make",
-    [proved.softmax, lambda images: proved.network(images, seed=0, width=8)],
-    ids=["softmax", "network"],
+    [
+        proved.softmax,
+        lambda images: proved.network(images, seed=0, width=8),
+        lambda images: proved.softmax(images, 0.1, features.scattering(images.shape)),
+        lambda images: proved.softmax(images, 0.1, features.patches(images.shape, count=3)),
+    ],
+    ids=["softmax", "network", "scattering", "patches"],
 )
 def test_so_do_proved_releases_and_their_second_opinion(make, tmp_path, monkeypatch, elsewhere):
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path))
@@ -104,7 +109,7 @@ def test_so_do_proved_releases_and_their_second_opinion(make, tmp_path, monkeypa
     problem = make(images)
     G = problem.gradient_for(epsilon=50.0)
     w = problem.trained(G).w
-    release = problem.unlearn(w, [1, 2], G, epsilon=50.0)
+    release = problem.unlearn(w, [1, 2], G, epsilon=50.0, prepared=problem.prepared(G))
     assert ul.verify(problem.F, w, [1, 2], release)
 
 

@@ -20,7 +20,7 @@ from unlearnlib.lab.documents import markdown
 from unlearnlib.lab.files import read_json
 from unlearnlib.lab.heartbeat import say
 from unlearnlib.lab.plots import save
-from unlearnlib.lab.results import Results, Saved
+from unlearnlib.lab.results import Results, Saved, results_path
 from unlearnlib.text import number
 
 from . import scale
@@ -40,9 +40,9 @@ def main(path: str) -> None:
     timings = rows(report["benchmarks"])
     results.record("timings", timings, unit="s")
     results.record("scale", at_scale(timings))
-    where = results.save()
+    results.save()
     save(speed, results)
-    say(f"{len(report['benchmarks'])} timings are in {where.parent}")
+    say(f"{len(report['benchmarks'])} timings are in {results_path(NAME, results.profile).parent}")
 
 
 def rows(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ for name, row in rows(pair, ...)     each sabotage, and what catches it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from unittest import mock
 
@@ -215,7 +215,7 @@ def refined_to_2G(problem: Problem, epsilon: float) -> dict:
         done = true(F, w, gradient=gradient, **terms)
         slope = F.gradient(done.w)
         away = slope * (1.9 * gradient - slope.norm()) / (problem.mu * slope.norm())
-        return type(done)(done.w + away, done.gradient, done.history, done.gradients, done.seconds)
+        return replace(done, w=done.w + away)
 
     with mock.patch.object(strongly_convex, "refine", early):
         return _card_row(lambda: problem.unlearn(w, forget, G, epsilon=epsilon, seed=0))
