@@ -185,10 +185,9 @@ class Problem:
 
     def prepared(self, G: float) -> Prepared:
         """What makes requests to the model `trained(G)` quick; made once, then stored."""
-        w = self.trained(G).w
 
         def make() -> tuple[dict[str, Tensor], dict]:
-            started = time.perf_counter()
+            w, started = self.trained(G).w, time.perf_counter()
             found = self.prepare(self.F, w)
             P = found.P
             tensors = {"positions": found.positions, "inverse": found.inverse}
