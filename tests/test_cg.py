@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unlearnlib import InputError, NegativeCurvatureError, conjugate_gradient
+from unlearnlib.linearised import Linearised
 
 
 def dense(problem, lam, weight_decay=0.0):
@@ -70,6 +71,17 @@ def test_a_preconditioner_changes_the_steps_and_not_the_solution(softmax, vector
         assert found.converged and true_residual(A, found.x, b) <= 1.001e-9
         steps[name] = found.steps
     assert steps["exact"] == 1 < steps["near"] < steps["none"]
+
+
+def test_a_caller_who_measures_saves_the_last_product(softmax, vectors, monkeypatch):
+    F, b, products = softmax.objective(weight_decay=0.1), vectors(15), []
+    true = Linearised.__call__
+    monkeypatch.setattr(Linearised, "__call__", lambda H, v: products.append(v) or true(H, v))
+    once = conjugate_gradient(F, softmax.w, b, lam=0.1, tol=1e-3, checked=False)
+    assert len(products) == once.steps and once.residual <= 1e-3
+    twice = conjugate_gradient(F, softmax.w, b, lam=0.1, tol=1e-3)
+    assert len(products) == 2 * once.steps + 1 and twice.x.equal(once.x)
+    assert twice.residual == pytest.approx(once.residual, rel=1e-6)
 
 
 @pytest.mark.parametrize("after", [0, 1])

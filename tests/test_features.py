@@ -67,9 +67,16 @@ def test_they_are_made_once_for_the_same_images_and_settings(monkeypatch):
 
 def test_each_kind_of_setting_has_a_key_of_its_own():
     kinds = [make() for make in KINDS.values()]
-    kinds += [features.patches((3, 16, 16), count=6), features.network(net(1), "small net", "")]
+    kinds += [features.patches((3, 16, 16), count=6), features.scattering((3, 16, 16), angles=3)]
+    kinds += [features.network(net(1), "small net", "")]
     assert len({repr(kind.key) for kind in kinds}) == len(kinds)
     assert KINDS["network"]().key == KINDS["network"]().key
+
+
+def test_scattering_has_as_many_angles_as_are_asked_for():
+    few = features.scattering((3, 16, 16), angles=3)
+    assert few(colours(2)).shape[1] == 3 * Scattering(16, angles=3).maps * 4 * 4 + 1
+    assert "3 angles" in few.source
 
 
 def test_scattering_scales_each_map_on_its_own():

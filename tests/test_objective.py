@@ -133,6 +133,26 @@ def test_without_is_the_objective_of_all_other_samples(mlp):
     torch.testing.assert_close(F_r.gradient(mlp.w), expected, **EXACT)
 
 
+def test_samples_in_turn_are_a_window_on_the_data_and_others_a_copy(softmax):
+    """So that a request for few images does not copy all others at each pass."""
+    F = softmax.objective(pass_size=8)
+    n = F.n
+
+    def shared(part: Objective) -> list[bool]:
+        start, end = F.x.data_ptr(), F.x.data_ptr() + F.x.nbytes
+        return [start <= x.data_ptr() < end for x, _ in part.passes()]
+
+    assert all(shared(F)) and all(shared(F.without([n - 1])))
+    assert shared(F.without([9]))[:3] == [True, False, True]
+    assert not any(shared(F.only(range(n - 1, -1, -1)))[:1])
+    assert not any(shared(F.only([0, 2, 3, 4, 5, 6, 7, 9]))[:1])
+    for rows in ([9], [0, 1], [3, 20, 21]):
+        kept = torch.tensor([i for i in range(n) if i not in rows])
+        part = F.without(rows)
+        assert torch.cat([x for x, _ in part.passes()]).equal(F.x[kept])
+        assert torch.cat([y for _, y in part.passes()]).equal(F.y[kept])
+
+
 def test_indices_into_a_subset_count_within_it(mlp):
     nested = mlp.objective().without([0, 1]).only([0, 5, 9]).without([1])  # samples 2 and 11
     expected = float(mlp.by_hand(torch.tensor([2, 11]))(mlp.w))

@@ -15,6 +15,7 @@ import unlearnlib as ul
 from unlearnlib.evaluation.metrics import distance
 from unlearnlib.lab import proved
 from unlearnlib.lab.features import PIXELS, Features
+from unlearnlib.lab.seeds import generator
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -204,6 +205,13 @@ def test_noise_for_that_gradient_is_a_blur_of_a_tenth_of_a_logit(problem, epsilo
     assert in_a_logit == pytest.approx(0.1, rel=1e-6)
 
 
+def test_requests_that_share_an_epsilon_ask_for_a_smaller_gradient(problem):
+    """The root of their number: that many Gaussians are as one at that many times the distance."""
+    one = problem.gradient_for(1.0)
+    assert problem.gradient_for(1.0, requests=9) == pytest.approx(one / 3)
+    assert problem.gradient_for(1.0, requests=1) == one
+
+
 def test_the_gradient_to_stop_at_is_known_before_any_image_is(problem, images):
     upside_down = replace(images, x_train=images.x_train.flip(2), y_train=images.y_train.flip(0))
     other = MODELS[problem.name](upside_down)
@@ -295,8 +303,16 @@ def test_the_card_names_what_is_public(problem):
     card = problem.unlearn(problem.trained(G).w, GONE, G, epsilon=1.0).certificate
     known = card.public()["known to all"]
     assert known["samples at the start"] == 60 and known["weight decay"] == problem.weight_decay
-    assert known["tuned on"] == proved.TUNED_ON
+    assert known["tuned on"] == problem.tuned_on == proved.TUNED_ON
     assert ("width" in known) == (problem.name == "tanh network")
+
+
+def test_the_card_names_what_a_decay_was_chosen_on(images):
+    for problem in (
+        proved.softmax(images, DECAY, tuned_on="other digits"),
+        proved.network(images, 0, strength=STRENGTH, width=WIDTH, tuned_on="other digits"),
+    ):
+        assert problem.known["tuned on"] == "other digits"
 
 
 def test_training_that_stopped_early_is_void(problem):
@@ -381,8 +397,17 @@ def test_it_may_be_made_anew_of_the_samples_that_are_left(problem, vectors):
     v = vectors(problem.F.p).float()
     few, at = proved.curvature(left), problem.trained(G).w
     by_hand = proved.sharpened(few, at.float(), problem.inputs, problem.roots)
-    torch.testing.assert_close(problem.prepare(left, at)(v), by_hand(v))
+    torch.testing.assert_close(problem.prepare(left, at)(v), by_hand(v), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(by_hand(v), problem.prepared(G).P(v), rtol=1e-3)
+
+
+def test_it_is_made_of_some_samples_where_there_are_many(problem, vectors, monkeypatch):
+    monkeypatch.setattr(proved, "PREPARED_ON", 15)
+    w, v = problem.trained(problem.gradient_for(1.0)).w, vectors(problem.F.p).float()
+    some = torch.randperm(60, generator=generator("curvature", 0))[:15]
+    few = proved.curvature(problem.F.only(some))
+    by_hand = proved.sharpened(few, w.float(), problem.inputs, problem.roots)
+    torch.testing.assert_close(problem.prepare(problem.F, w)(v), by_hand(v), rtol=1e-4, atol=1e-5)
 
 
 def test_the_kept_gradient_starts_a_request(problem):

@@ -145,17 +145,32 @@ def test_the_classical_sigma_is_judged_up_to_one_and_beyond(beyond, verdict):
 @pytest.mark.parametrize(
     ("lost", "holds", "error", "verdict"),
     [
-        ((0.0, 0.01), "proved", 0.9, "reproduced"),
-        ((0.0, 0.02), "proved", 0.9, "partly"),
+        ((0.0, 0.003), "proved", 0.9, "reproduced"),
+        ((0.0, 0.0031), "proved", 0.9, "partly"),
         ((0.02, 0.02), "proved", 0.9, "not reproduced"),
         ((0.0, 0.0), "conditional", 0.9, "not reproduced"),
         ((0.0, 0.0), "proved", 1.1, "not reproduced"),
     ],
 )
-def test_a_budget_is_affordable_where_it_is_proved_and_costs_a_point(lost, holds, error, verdict):
+def test_a_budget_is_affordable_where_it_is_proved_and_costs_little(lost, holds, error, verdict):
     requests = pd.DataFrame({"holds": ["proved", holds], "error": [0.1, error], "Delta": 1.0})
     found = verdicts.affords_its_noise(dict(zip("ab", lost, strict=True)), requests)
     assert found[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"),
+    [
+        ((10.0, 4.0, 2.0), "reproduced"),
+        ((9.9, 4.0, 2.0), "partly"),
+        ((99.0, 3.9, 2.0), "partly"),
+        ((99.0, 99.0, 1.9), "partly"),
+        ((9.9, 3.9, 1.9), "not reproduced"),
+    ],
+)
+def test_requests_are_fast_where_each_size_is(times, verdict):
+    faster = dict(zip(("one image", "as many as the paper", "a tenth"), times, strict=True))
+    assert verdicts.answers_fast(pd.Series(faster))[0] == verdict
 
 
 @pytest.mark.parametrize(("shown", "verdict"), [(1.0, "reproduced"), (1.01, "not reproduced")])

@@ -40,12 +40,11 @@ def newton_update(
     """
     require_choice("gradient", gradient, ("retained", "forget"))
     forget = F.indices(forget)
-    F_r, F_u = F.without(forget), F.only(forget)
     if gradient == "retained":
         b = retained_gradient(F, w, forget, whole)
     else:
-        b = -F_u.n / F_r.n * F_u.gradient(w)
-    return w - solver(F_r, w, b, lam=lam).x
+        b = -len(forget) / (F.n - len(forget)) * F.only(forget).gradient(w)
+    return w - solver(F.without(forget), w, b, lam=lam).x
 
 
 def retained_gradient(
@@ -57,7 +56,6 @@ def retained_gradient(
     vector when training ends, you can answer requests without a pass over the data. It depends on
     the forgotten samples too, but they cancel.
     """
-    forget = F.indices(forget)
     if whole is None:
         return F.without(forget).gradient(w)
     F_u = F.only(forget)

@@ -139,7 +139,7 @@ class Objective:
 
     def with_buffers(self, buffers: dict[str, Tensor]) -> Objective:
         """The same objective with other frozen buffers (BatchNorm statistics), by name."""
-        other = self._with_model(copy.deepcopy(self.model))
+        other = self._like(model=copy.deepcopy(self.model))
         remedy = "give all of the model's buffers, as run.buffers holds them."
         for name, buffer in other.buffers.items():
             shape = tuple(buffer.shape)
@@ -155,9 +155,8 @@ class Objective:
     def to(self, dtype: torch.dtype) -> Objective:
         """The same objective in another precision; float64 for spectra and certificates."""
         precision.check(dtype, self.device)
-        other = self._with_model(copy.deepcopy(self.model).to(dtype))
         center = None if self.center is None else self.center.to(dtype)
-        return other._like(dtype=dtype, center=center)
+        return self._like(model=copy.deepcopy(self.model).to(dtype), dtype=dtype, center=center)
 
     # ---- values and derivatives over all n samples -----------------------------------------
 
@@ -256,6 +255,7 @@ class Objective:
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Samples by position within this objective; positions may have any shape."""
         at = positions if self.rows is None else self.rows[positions]
+        at = _window(at) if self.rows is not None and isinstance(positions, slice) else at
         return self._cast(self.x[at]), self._cast(self.y[at])
 
     def passes(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -324,24 +324,26 @@ class Objective:
     def _on(self, rows: Tensor) -> Objective:
         return self._like(rows=rows if self.rows is None else self.rows[rows])
 
-    def _with_model(self, model: nn.Module) -> Objective:
-        return self._like(model=model, buffers=dict(model.named_buffers()))
-
     def _like(self, **changes) -> Objective:
         other = copy.copy(self)
         vars(other).update(changes)
+        other.buffers = dict(other.model.named_buffers())
         return other
 
     def add_decay(self, gradient: Tensor, w: Tensor) -> None:
         """Add the regulariser's gradient, wd (w - center), in place."""
-        if self.weight_decay:
-            gradient.add_(self._from_center(w), alpha=self.weight_decay)
+        gradient.add_(self._from_center(w), alpha=self.weight_decay)
 
     def _from_center(self, w: Tensor) -> Tensor:
         return w if self.center is None else w - self.center
 
     def _cast(self, z: Tensor) -> Tensor:
         return z.to(self.device, self.dtype) if z.is_floating_point() else z.to(self.device)
+
+
+def _window(rows: Tensor) -> Tensor | slice:
+    """The rows as a slice where each follows on the last: of x it makes a window, and no copy."""
+    return slice(int(rows[0]), int(rows[-1]) + 1) if (rows.diff() == 1).all() else rows
 
 
 def _slots(model: nn.Module, trained: dict[str, nn.Parameter]) -> dict[str, str]:

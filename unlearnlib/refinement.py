@@ -86,10 +86,10 @@ def refine(
         if len(history) <= max_steps:
             at, b = w.to(model.dtype), slope.to(model.dtype)
             P = preconditioner and preconditioner(model, at)
-            tol = _tolerance(history, gradient, at.dtype)
-            solution = conjugate_gradient(model, at, b, lam=0.0, tol=tol, preconditioner=P)
+            how = dict(tol=_tolerance(history, gradient, at.dtype), preconditioner=P, checked=False)
+            solution = conjugate_gradient(model, at, b, lam=0.0, **how)
             moved, tries = _shortened(F, w, solution.x.to(w.dtype), history[-1])
-            cost += tries + PRODUCT * (solution.steps + 1) * model.n / F.n
+            cost += tries + PRODUCT * solution.steps * model.n / F.n
         if moved is None and smoothness is not None and len(history) <= 1000 * max_steps:
             moved, cost = _descended(F, w, slope, smoothness), cost + 1
         require(moved is not None, _stuck(history, max_steps, gradient, w.dtype), DivergenceError)

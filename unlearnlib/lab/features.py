@@ -114,18 +114,19 @@ PIXELS = Features(
 )
 
 
-def scattering(shape: tuple[int, int, int]) -> Features:
+def scattering(shape: tuple[int, int, int], angles: int = 8) -> Features:
     """The scattering transform of images of this shape, (channels, size, size).
 
     Each map is scaled to norm 1 on its own: the fine ones count as much as the averages.
     """
-    transform = Scattering(shape[-1])
+    transform = Scattering(shape[-1], angles=angles)
+    source = f"a formula: wavelets at {transform.scales} scales and {angles} angles"
 
     def maps(images: Tensor) -> Tensor:
         found = transform(brightness(images)).flatten(3)
         return found / found.norm(dim=3, keepdim=True).clamp_min(1e-12)
 
-    return Features("scattering", "a formula: wavelets at 2 scales and 8 angles", maps)
+    return Features("scattering", source, maps, {"angles": angles})
 
 
 def patches(shape: tuple[int, int, int], count: int = 600) -> Features:

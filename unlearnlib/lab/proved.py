@@ -59,8 +59,9 @@ DECAY = 1e-5  # of softmax regression
 STRENGTH, SCALE, EXCESS = 5e4, 2.0, 2.0  # of the network: c, U0's entries, decay over curvature
 TUNED_ON = "held-out training images of MNIST"
 KEPT_SECRET = "from all samples: kept secret, and made anew when it must forget too"
-RECIPE = 2  # of what is stored here: raise it when its numbers change
+RECIPE = 3  # of what is stored here: raise it when its numbers change
 BENDS_SAMPLE = 6000  # samples whose mean Gauss-Newton matrix preconditions a step of training
+PREPARED_ON = 20_000  # samples that a preconditioner for requests is made of; more help no further
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Problem:
     reach            noise of size sigma in the weights is at most reach * sigma in a logit
     settings         what decides the training besides the data; public, on the card
     features         what the model is given of an image
+    tuned_on         what decay or strength were chosen on, for the card
     roots            of each sample's Gauss-Newton matrix, for preconditioners.py
     """
 
@@ -103,6 +105,7 @@ class Problem:
     settings: dict
     why: str
     features: Features
+    tuned_on: str
     roots: Roots
 
     @property
@@ -122,15 +125,16 @@ class Problem:
     def known(self) -> dict[str, float | str]:
         """What is public besides the constants."""
         inputs = f"{self.features.name}: {self.features.source}"
-        public = {"inputs": inputs, "tuned on": TUNED_ON, "preconditioner": KEPT_SECRET}
+        public = {"inputs": inputs, "tuned on": self.tuned_on, "preconditioner": KEPT_SECRET}
         return {name: q for name, q in self.settings.items() if name != "weight_decay"} | public
 
-    def gradient_for(self, epsilon: float) -> float:
+    def gradient_for(self, epsilon: float, requests: int = 1) -> float:
         """The G at which (epsilon, DELTA) costs noise of at most BLUR in a logit.
 
-        A function of proved constants alone, so of nothing in the data.
+        requests   that epsilon is shared by, all of their releases kept by somebody. It has to be
+                   known before training, and so does all else that G depends on: proved constants.
         """
-        Delta = BLUR / self.reach / gaussian_sigma(1.0, epsilon, DELTA)
+        Delta = BLUR / self.reach / gaussian_sigma(math.sqrt(requests), epsilon, DELTA)
         return self.mu * Delta / 2
 
     def sensitivity(self, G: float) -> float:
@@ -181,7 +185,8 @@ class Problem:
             return tensors, {"seconds": time.perf_counter() - started}
 
         key = {"features": self.features.key, "data": self.images.digest}
-        return Spectrum(**load_or_make("spectra", key, make).tensors)
+        kept = load_or_make("spectra", key, make)
+        return Spectrum(**kept.tensors, seconds=kept.info["seconds"])
 
     def prepared(self, G: float) -> Prepared:
         """What makes requests to the model `trained(G)` quick; made once, then stored."""
@@ -200,8 +205,8 @@ class Problem:
         return Prepared(Sharpened(P, parts["positions"], parts["inverse"]), kept.info["seconds"])
 
     def prepare(self, F: Objective, w: Tensor) -> Sharpened:
-        """Prepare for requests to w, from the samples of F: all of them, or those that are left."""
-        single = curvature(F)
+        """Prepare for requests to w, from samples of F: all of them, or those that are left."""
+        single = _some(curvature(F), PREPARED_ON)
         return sharpened(single, w.to(single.dtype), self.inputs, self.roots)
 
     def unlearn(
@@ -236,7 +241,10 @@ class Problem:
         return self.settings | {"features": self.features.key, "data": self.images.digest, "G": G}
 
 
-def softmax(images: Images, weight_decay: float = DECAY, features: Features = PIXELS) -> Problem:
+def softmax(
+    images: Images, weight_decay: float = DECAY, features: Features = PIXELS,
+    tuned_on: str = TUNED_ON,
+) -> Problem:  # fmt: skip
     """Softmax regression: mu = decay; the other constants as in evaluation/peers/convex.py."""
     use_threads("network")
     x, _ = features.of(images)
@@ -256,13 +264,14 @@ def softmax(images: Images, weight_decay: float = DECAY, features: Features = PI
         why="softmax loss, ||x|| = 1, decay",
         settings={"model": "softmax", "weight_decay": weight_decay},
         features=features,
+        tuned_on=tuned_on,
         roots=softmax_roots,
     )
 
 
 def network(
     images: Images, seed: int, *, width: int, strength: float = STRENGTH, excess: float = EXCESS,
-    features: Features = PIXELS,
+    features: Features = PIXELS, tuned_on: str = TUNED_ON,
 ) -> Problem:  # fmt: skip
     """The tanh network of `convex_network`, with a decay of `excess` times its curvature.
 
@@ -289,6 +298,7 @@ def network(
         why="see lab/convex_network.py",
         settings={"model": "convex network", "weight_decay": decay, **shape},
         features=features,
+        tuned_on=tuned_on,
         roots=network_roots,
     )
 

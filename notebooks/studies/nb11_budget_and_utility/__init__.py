@@ -1,7 +1,9 @@
 """Accuracy by epsilon; proved certificates, in seconds and against their forerunners; claimed,
 realised and audited epsilon; planning a budget (trade-off).
 
+models        which proved models take part, on which data and features
 worth         what a proved certificate costs, in accuracy and in time
+adam          retraining by Adam to the same accuracy
 forerunners   the methods that the paper builds on, on the same requests
 worlds        models trained with and without the images that an audit asks about
 audits        claimed, realised and audited epsilon

@@ -7,14 +7,18 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearnlib.lab.plots import band, canvas, few_decades, headline, runs, title
+from unlearnlib.lab.plots import band, by_method, canvas, headline, runs, title
 from unlearnlib.lab.results import Saved
+from unlearnlib.lab.verdicts import TIMES
 from unlearnlib.text import number
 
+from .worth import AS_PAPER
+
 MODELS = {
-    "paper's MLP, 2C": ("#666666", "s"),
-    "softmax regression": ("#0072B2", "D"),
-    "tanh network": ("#D55E00", "o"),
+    "paper's network, 2C": ("#666666", "s"),
+    "softmax regression, pixels": ("#0072B2", "D"),
+    "tanh network, pixels": ("#D55E00", "o"),
+    "softmax regression, features": ("#009E73", "^"),
 }
 FORERUNNERS = {
     "refined (ours)": ("#D55E00", "o"),
@@ -25,48 +29,88 @@ FORERUNNERS = {
 EPSILONS = {"claimed": ("#000000", "|"), "realised": ("#0072B2", "D"), "audited": ("#D55E00", "o")}
 
 
+def decays(results: Saved) -> Figure:
+    """Held-out accuracy of softmax regression on features against the seconds of its training."""
+    table = results.table("decays")
+    fig, axes = canvas(table.pair.nunique(), height=3.2)
+    for ax, (pair, rows) in zip(axes, table.groupby("pair", sort=False), strict=True):
+        colour, marker = MODELS["softmax regression, features"]
+        ax.plot(rows.seconds, 100 * rows["held out"], color=colour, ls="--", label="before noise")
+        ax.plot(rows.seconds, 100 * rows["with noise"], color=colour, marker=marker, label="after")
+        for _, row in rows.iterrows():
+            at = row.seconds, 100 * row["with noise"]
+            ax.annotate(number(row.decay), at, (4, -10), textcoords="offset points", fontsize=8)
+        ax.margins(0.2)
+        ax.set(xlabel="seconds from zero", ylabel="held-out accuracy, %")
+        title(ax, results.numbers["titles"]["value"][pair])
+    axes[0].legend(fontsize=8)
+    headline(fig, "at each point its decay; noise: that of epsilon = 1")
+    return fig
+
+
 def prices(results: Saved) -> Figure:
-    """Accuracy of the released weights by epsilon: three models, each with its own Delta
+    """Accuracy of the released weights by epsilon, beside the paper's networks with no promise
     (trade-off).
     """
-    table = results.table("prices")
-    fig, (ax,) = canvas(height=4.2)
-    for name, (colour, marker) in MODELS.items():
-        rows = table[table.method == name]
-        label = f"{name}: Delta = {number(rows.Delta.iloc[0])}, {runs(rows.seed.nunique())}"
-        band(ax, rows, "epsilon", "test", 100, color=colour, marker=marker, label=label)
-    ax.axvspan(0.1, 10, color="#eeeeee", zorder=0)
-    ax.text(1, 2, "a promise", ha="center", fontsize=8, color="#777777")
-    ax.set(
-        xscale="log",
-        ylim=(0, 100),
-        xlabel="epsilon, at delta = 1e-5",
-        ylabel="test accuracy of what is released, %",
-    )
-    ax.legend(fontsize=8, loc="lower right")
+    table, without = results.table("prices"), results.table("no promise")
+    fig, axes = canvas(table.pair.nunique(), height=3.4)
+    for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
+        for name, rows in of_pair.groupby("model", sort=False):
+            colour, marker = MODELS[name]
+            band(ax, rows, "epsilon", "test", 100, color=colour, marker=marker, label=name)
+        bare = 100 * without[without.pair == pair].test.mean()
+        ax.axhline(bare, color=MODELS["paper's network, 2C"][0], ls="--")
+        ax.axvspan(0.1, 10, color="#eeeeee", zorder=0)
+        ax.text(1, 2, "a promise", ha="center", fontsize=8, color="#555555")
+        ax.set(xscale="log", ylim=(0, 102), xlabel="epsilon, at delta = 1e-5")
+        ax.set_ylabel("test accuracy, %")
+        title(ax, results.numbers["titles"]["value"][pair])
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=2)
+    seeds = f"paper's MLP: {runs(table.seed.nunique())}"
+    headline(fig, f"what is released, noise included; dashed: the paper's network itself; {seeds}")
     return fig
 
 
 def requests(results: Saved) -> Figure:
-    """Seconds, real error and Delta by the size of the request, where Delta is proved."""
+    """Seconds by the size of a random request, beside retraining from zero by the same solver."""
+    table, by_adam = results.table("requests"), results.table("Adam")
+    table = table[table.asked.isin(TIMES)]
+    fig, axes = canvas(table.pair.nunique(), height=3.4)
+    for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
+        for name, rows in of_pair.groupby("model", sort=False):
+            colour, marker = MODELS[name]
+            band(ax, rows, "n_u", "seconds", color=colour, marker=marker, label=name)
+            band(ax, rows, "n_u", "retrain", color=colour, ls="--")
+            adam = by_adam[(by_adam.pair == pair) & (by_adam.model == name)]
+            n_u = rows[rows.asked == AS_PAPER].n_u
+            ax.plot(n_u, adam.seconds.astype(float), "*", color=colour, ms=11)
+        ax.set(xscale="log", yscale="log", ylabel="seconds", xlabel="images forgotten at once")
+        title(ax, results.numbers["titles"]["value"][pair])
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=2)
+    told = "solid: unlearn, dashed: retrain by the same solver, star: by Adam, to that accuracy"
+    headline(fig, f"{told}; epsilon = 1, {runs(table.seed.nunique())}")
+    return fig
+
+
+def errors(results: Saved) -> Figure:
+    """Distance to the retrained model in units of Delta, by what a request asks for."""
     table = results.table("requests")
-    fig, (clock, error) = canvas(2, height=4.0)
-    for name, rows in table.groupby("model", sort=False):
-        colour, marker = MODELS[name]
-        band(clock, rows, "n_u", "seconds", color=colour, marker=marker)
-        band(clock, rows, "n_u", "retrain", color=colour, ls="--")
-        band(error, rows, "n_u", "error", color=colour, marker=marker, label=name)
-        band(error, rows, "n_u", "Delta", color=colour, ls="--")
-        band(error, rows, "n_u", "moved", color=colour, ls=":")
-    clock.set(xscale="log", yscale="log", ylabel="seconds")
-    title(clock, "solid: unlearn, dashed: retrain from zero")
-    few_decades(clock.yaxis)
-    error.set(xscale="log", yscale="log", ylabel="distance to the retrained model")
-    title(error, "solid: real error, dashed: Delta, dotted: doing nothing")
-    for ax in (clock, error):
-        ax.set_xlabel("images forgotten at once")
-    fig.legend(fontsize=9, loc="outside lower center", ncols=3)
-    headline(fig, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}; epsilon = 1")
+    asked = list(table.asked.unique())
+    fig, axes = canvas(table.pair.nunique(), height=2.8, columns=1)
+    for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
+        places = by_method(ax, asked)
+        for name, rows in of_pair.groupby("model", sort=False):
+            (colour, marker), at = MODELS[name], rows.asked.map(places)
+            ax.plot(rows.error / rows.Delta, at, marker, color=colour, label=name)
+            ax.plot(rows.moved / rows.Delta, at, marker, color=colour, mfc="none")
+        ax.axvline(1, color="#000000", lw=1)
+        ax.set(xscale="log", xlabel="distance to the retrained model, in Delta")
+        title(ax, results.numbers["titles"]["value"][pair])
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=2)
+    headline(fig, f"filled: released, hollow: doing nothing; {runs(table.seed.nunique())}")
     return fig
 
 
@@ -149,13 +193,14 @@ def sequence(results: Saved) -> Figure:
     table = results.table("sequence")
     fig, (score, spent) = canvas(2, height=3.6)
     for name, rows in table.groupby("model", sort=False):
-        colour, marker = MODELS[name]
-        band(score, rows, "request", "test", 100, color=colour, marker=marker, label=name)
-        band(spent, rows, "request", "history", color=colour, marker=marker, label=name)
+        colour, _ = MODELS[name]
+        band(score, rows, "request", "test", 100, color=colour, label=name)
+        band(spent, rows, "request", "history", color=colour, label=name)
     score.set(xlabel="request", ylabel="test accuracy of the release, %")
     spent.set(xlabel="request", ylabel="epsilon of all releases so far", ylim=(0, 1.1))
     score.legend(fontsize=8)
-    headline(fig, f"{results.numbers['title']['value']}, {runs(table.seed.nunique())}")
+    title_of = results.numbers["titles"]["value"][table.pair.iloc[0]]
+    headline(fig, f"{title_of}; {runs(table.seed.nunique())}")
     return fig
 
 
@@ -165,4 +210,4 @@ def _symlog(ax: Axes) -> None:
     ax.set_ylim(-0.2, 10 ** math.ceil(math.log10(max(10, ax.get_ylim()[1]))))
 
 
-FIGURES = (prices, requests, sequence, planner, forerunners, audits)
+FIGURES = (decays, prices, requests, errors, sequence, planner, forerunners, audits)

@@ -1,8 +1,9 @@
 """What a proved certificate costs: accuracy by epsilon, and seconds and real error by request.
 
-    offer = proved_offer(problem, seed=0)
+    offer = proved_offer(entry.row, problem, seed=0)
     price_row(offer, epsilon=1.0, draw=0)
-    request_row(problem, offer.w, size=10, seed=0)
+    for name, forget in requests(problem, w, forget=1000, seed=0).items():
+        request_row(problem, prepared, forget, seed=0)
 
 Accuracy is that of the weights that are released, noise included.
 """
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from unlearnlib import draws
 from unlearnlib.bounds import trivial_bound
 from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.evidence import RETAINED_GRADIENT
 from unlearnlib.lab.experiments import Experiment
-from unlearnlib.lab.proved import Problem
+from unlearnlib.lab.proved import Prepared, Problem
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import DELTA
 from unlearnlib.noise import gaussian_sigma, with_noise
@@ -29,14 +31,20 @@ from unlearnlib.planner import plan
 from unlearnlib.strongly_convex import StronglyConvexUnlearner
 from unlearnlib.verify import verify
 
+PAPER = "paper's network, 2C"
+AS_PAPER = "as many as the paper"  # what it forgets, in images
+
 # ---- the price of an epsilon ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A trained model that may be released, and the sensitivity Delta that is proved for it."""
+    """A trained model that may be released, and the sensitivity Delta that is proved for it.
 
-    method: str
+    about   its pair and model: what its rows begin with
+    """
+
+    about: dict[str, str]
     seed: int
     F_test: Objective
     w: Tensor
@@ -44,15 +52,16 @@ class Offer:
 
 
 def paper_offer(d: Experiment) -> Offer:
-    """The paper's MLP. The only Delta that is proved for it is 2C."""
-    return Offer("paper's MLP, 2C", d.seed, d.F_test, d.w, trivial_bound(d.pair.C))
+    """The paper's network. The only Delta that is proved for it is 2C."""
+    about = {"pair": d.pair.name, "model": PAPER}
+    return Offer(about, d.seed, d.F_test, d.w, trivial_bound(d.pair.C))
 
 
-def proved_offer(problem: Problem, seed: int) -> Offer:
+def proved_offer(about: dict[str, str], problem: Problem, seed: int) -> Offer:
     """A model with a proof, trained to the gradient G that suits epsilon = 1."""
     G = problem.gradient_for(1.0)
     w = problem.trained(G).w
-    return Offer(problem.name, seed, problem.F_test, w, problem.sensitivity(G))
+    return Offer(about, seed, problem.F_test, w, problem.sensitivity(G))
 
 
 def price_row(offer: Offer, epsilon: float, draw: int) -> dict:
@@ -60,7 +69,7 @@ def price_row(offer: Offer, epsilon: float, draw: int) -> dict:
     sigma = gaussian_sigma(offer.Delta, epsilon, DELTA)
     noisy = with_noise(offer.w, sigma, seed_of(f"price {draw}", offer.seed))
     return {
-        "method": offer.method,
+        **offer.about,
         "seed": offer.seed,
         "epsilon": epsilon,
         "Delta": offer.Delta,
@@ -78,30 +87,50 @@ def unnoised(problem: Problem) -> float:
 # ---- one request ---------------------------------------------------------------------------------
 
 
-def request_row(problem: Problem, w: Tensor, size: int, seed: int) -> dict:
-    """Unlearn `size` random images from the trained w at epsilon = 1, and compare with retraining.
+def requests(problem: Problem, w: Tensor, forget: int, seed: int) -> dict[str, Tensor]:
+    """Positions of the images that each request names, by what it asks for.
+
+    forget   how many the paper's request has: as many are drawn, or those of largest loss taken
+    """
+    F, n, last = problem.F, problem.F.n, len(problem.images.classes) - 1
+    order = draws.order(n, generator("sizes", seed))
+    loss = torch.cat([cross_entropy(F.outputs(w, x), y, reduction="none") for x, y in F.passes()])
+    return {
+        "one image": order[:1],
+        AS_PAPER: order[:forget],
+        "a tenth": order[: n // 10],
+        "those of largest loss": loss.topk(forget).indices.sort().values,
+        "all of one class": (F.y == last).nonzero().flatten(),
+    }
+
+
+def request_row(problem: Problem, prepared: Prepared | None, forget: Tensor, seed: int) -> dict:
+    """Unlearn these images from the trained model at epsilon = 1, and compare with retraining.
 
     nothing    what is certified of w itself, if nothing is done
     moved      distance of w to a model that is retrained from zero weights
     error      the same distance of the unlearned model; Delta bounds it
-    retrain    seconds of that retraining, to the same G
+    retrain    seconds of that retraining, to the same G by the same solver
     steps      Newton steps until the gradient allowed a release; 0 where it did at once
+    gradients  the work, in gradients, a Hessian product as two
     """
     G = problem.gradient_for(1.0)
-    forget = _random_images(problem, size, "sizes", seed).tolist()
-    release = problem.unlearn(w, forget, G, epsilon=1.0, seed=seed_of("noise", seed))
-    again = problem.trained(G, without=forget)
-    card, F_u = release.certificate, problem.F.only(forget)
+    run, rows = problem.trained(G), forget.tolist()
+    with_these = {"prepared": prepared, "whole": run.slope}
+    release = problem.unlearn(
+        run.w, rows, G, epsilon=1.0, seed=seed_of("noise", seed), **with_these
+    )
+    again = problem.trained(G, without=rows)
+    card, F_u = release.certificate, problem.F.only(rows)
     return {
-        "model": problem.name,
         "seed": seed,
-        "n_u": size,
+        "n_u": len(rows),
         "holds": card.holds,
-        "verified": verify(problem.F, w, forget, release).confirmed,
+        "verified": verify(problem.F, run.w, rows, release).confirmed,
         "Delta": card.sensitivity.value,
         "nothing": card.doing_nothing,
         "error": distance(release.estimate, again.w),
-        "moved": distance(w, again.w),
+        "moved": distance(run.w, again.w),
         "seconds": release.seconds,
         "retrain": again.seconds,
         "steps": len(release.solution.history) - 1,
@@ -110,7 +139,7 @@ def request_row(problem: Problem, w: Tensor, size: int, seed: int) -> dict:
         "retrain gradients": again.gradients,
         "test": accuracy(problem.F_test, release.w),
         "test, retrained": accuracy(problem.F_test, again.w),
-        "forgotten, trained": accuracy(F_u, w),
+        "forgotten, trained": accuracy(F_u, run.w),
         "forgotten": accuracy(F_u, release.w),
         "forgotten, retrained": accuracy(F_u, again.w),
     }
@@ -119,22 +148,31 @@ def request_row(problem: Problem, w: Tensor, size: int, seed: int) -> dict:
 # ---- a sequence of requests ----------------------------------------------------------------------
 
 
-def planned_queue(problem: Problem, requests: int, seed: int) -> StronglyConvexUnlearner:
-    """A queue whose noise is planned so that all `requests` releases together cost epsilon = 1."""
-    G = problem.gradient_for(1.0)
-    sigma = plan(requests, problem.sensitivity(G), 1.0, DELTA).sigma
-    return problem.queue(problem.trained(G).w, G, sigma=sigma, seed=seed_of("noise", seed))
+def planned_queue(problem: Problem, count: int, seed: int) -> StronglyConvexUnlearner:
+    """A queue whose releases cost epsilon = 1 together, with noise as small as one of them needs.
+
+    Training and refining go down to a gradient that is sqrt(count) times smaller.
+    """
+    G = problem.gradient_for(1.0, requests=count)
+    sigma = plan(count, problem.sensitivity(G), 1.0, DELTA).sigma
+    run, noise = problem.trained(G), seed_of("noise", seed)
+    prepared = problem.prepared(G)
+    return problem.queue(run.w, G, prepared, sigma=sigma, seed=noise, whole=run.slope)
 
 
-def random_requests(problem: Problem, requests: int, each: int, seed: int) -> Sequence[Tensor]:
+def random_requests(problem: Problem, count: int, each: int, seed: int) -> Sequence[Tensor]:
     """The images of each request: `each` of them, drawn at random, none of them twice."""
-    return _random_images(problem, requests * each, "turns", seed).split(each)
+    order = draws.order(problem.F.n, generator("turns", seed))
+    return order[: count * each].split(each)
 
 
-def queued_row(problem: Problem, queue: StronglyConvexUnlearner, asked: Tensor) -> dict:
-    """Let the queue answer its next request, and check the certificate a second time.
+def queued_row(
+    problem: Problem, queue: StronglyConvexUnlearner, asked: Tensor, checked: bool
+) -> dict:
+    """Let the queue answer its next request.
 
     asked      positions in problem.F; the certificate counts among those that are still there
+    checked    whether the certificate is checked a second time, which takes longer than the request
     gradient   ||grad F_r|| where the request starts, on what it leaves
     """
     now, before = problem.F.only(queue.kept), queue.w
@@ -143,11 +181,14 @@ def queued_row(problem: Problem, queue: StronglyConvexUnlearner, asked: Tensor) 
     return {
         "seconds": release.seconds,
         "holds": release.certificate.holds,
-        "verified": verify(now, before, positions, release).confirmed,
+        "verified": verify(now, before, positions, release).confirmed if checked else None,
         "test": accuracy(problem.F_test, release.w),
         "gradient": release.certificate.measurements[RETAINED_GRADIENT],
+        "gradients": release.solution.gradients,
     }
 
 
-def _random_images(problem: Problem, count: int, purpose: str, seed: int) -> Tensor:
-    return draws.order(problem.F.n, generator(purpose, seed))[:count]
+def prepare_again(problem: Problem, queue: StronglyConvexUnlearner) -> None:
+    """Make the queue's preconditioner anew from what is left: it forgets what was forgotten."""
+    made = problem.prepare(problem.F.only(queue.kept), queue.w)
+    queue.preconditioner = lambda F, w: made
