@@ -116,7 +116,7 @@ def test_each_takes_fewer_products_than_the_one_before():
             None,
             pre.kronecker(F, w, spectrum, roots),
             pre.sharpened(F, w, spectrum, roots, directions=40),
-            pre.sharpened(F, w, spectrum, roots),
+            pre.sharpened(F, w, spectrum, roots, directions=F.p),
         )
     ]
     assert steps == sorted(steps, reverse=True) and len(set(steps)) == 4 and steps[-1] == 1, steps
@@ -146,7 +146,7 @@ def test_nothing_but_the_samples_of_the_objective_is_looked_at():
     some = F.only(range(10))
     alone = Objective(F.model, F.x[:10], F.y[:10], weight_decay=F.weight_decay)
     w = somewhere(F)
-    found = [pre.sharpened(on, w, pre.input_spectrum(on), roots)(w) for on in (some, alone)]
+    found = [pre.sharpened(on, w, pre.input_spectrum(on), roots, 20)(w) for on in (some, alone)]
     torch.testing.assert_close(*found)
 
 

@@ -396,7 +396,7 @@ def test_it_may_be_made_anew_of_the_samples_that_are_left(problem, vectors):
     assert queue.forget([2]).certificate.holds == "proved"
     v = vectors(problem.F.p).float()
     few, at = proved.curvature(left), problem.trained(G).w
-    by_hand = proved.sharpened(few, at.float(), problem.inputs, problem.roots)
+    by_hand = proved.sharpened(few, at.float(), problem.inputs, problem.roots, 57 // 5)
     torch.testing.assert_close(problem.prepare(left, at)(v), by_hand(v), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(by_hand(v), problem.prepared(G).P(v), rtol=1e-3)
 
@@ -406,8 +406,15 @@ def test_it_is_made_of_some_samples_where_there_are_many(problem, vectors, monke
     w, v = problem.trained(problem.gradient_for(1.0)).w, vectors(problem.F.p).float()
     some = torch.randperm(60, generator=generator("curvature", 0))[:15]
     few = proved.curvature(problem.F.only(some))
-    by_hand = proved.sharpened(few, w.float(), problem.inputs, problem.roots)
+    by_hand = proved.sharpened(few, w.float(), problem.inputs, problem.roots, 15 // 5)
     torch.testing.assert_close(problem.prepare(problem.F, w)(v), by_hand(v), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("most", "found"), [(7, 7), (12, 12), (13, 12), (3000, 12)])
+def test_it_has_a_direction_for_each_five_samples_at_most(problem, monkeypatch, most, found):
+    monkeypatch.setattr(proved, "DIRECTIONS", most)
+    w = problem.trained(problem.gradient_for(1.0)).w
+    assert len(problem.prepare(problem.F, w).positions) == found
 
 
 def test_the_kept_gradient_starts_a_request(problem):

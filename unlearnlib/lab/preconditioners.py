@@ -32,7 +32,6 @@ from torch import Tensor
 from ..errors import require, require_counts
 from ..objective import Objective
 
-DIRECTIONS = 3000  # with H itself put back; its matrix takes 36 MB, and one product with it no time
 Roots = Callable[[Objective, Tensor, Tensor], Tensor]  # (F, w, x) -> (n, K, r), see `kronecker`
 
 
@@ -116,7 +115,7 @@ def kronecker(F: Objective, w: Tensor, inputs: Spectrum, roots: Roots) -> Kronec
 
 
 def sharpened(
-    F: Objective, w: Tensor, inputs: Spectrum, roots: Roots, directions: int = DIRECTIONS
+    F: Objective, w: Tensor, inputs: Spectrum, roots: Roots, directions: int
 ) -> Sharpened:
     """Return v -> P^-1 v at w, with H itself on this many directions, at most all of them."""
     require_counts(directions=directions)

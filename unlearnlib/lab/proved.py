@@ -37,7 +37,6 @@ from .data import Images
 from .device import device
 from .features import PIXELS, Features
 from .preconditioners import (
-    DIRECTIONS,
     Kronecker,
     Roots,
     Sharpened,
@@ -62,6 +61,8 @@ KEPT_SECRET = "from all samples: kept secret, and made anew when it must forget 
 RECIPE = 3  # of what is stored here: raise it when its numbers change
 BENDS_SAMPLE = 6000  # samples whose mean Gauss-Newton matrix preconditions a step of training
 PREPARED_ON = 20_000  # samples that a preconditioner for requests is made of; more help no further
+DIRECTIONS = 3000  # of it that know the Hessian itself: a matrix of 36 MB, a product in no time
+SAMPLES_A_DIRECTION = 5  # at least, for a matrix in so many directions to be near its mean
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ class Problem:
     def prepare(self, F: Objective, w: Tensor) -> Sharpened:
         """Prepare for requests to w, from samples of F: all of them, or those that are left."""
         single = _some(curvature(F), PREPARED_ON)
-        return sharpened(single, w.to(single.dtype), self.inputs, self.roots)
+        directions = min(DIRECTIONS, max(1, single.n // SAMPLES_A_DIRECTION))
+        return sharpened(single, w.to(single.dtype), self.inputs, self.roots, directions)
 
     def unlearn(
         self, w: Tensor, forget: Sequence[int], G: float, on: Objective | None = None,
