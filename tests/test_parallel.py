@@ -61,7 +61,7 @@ def two_workers(tmp_path, monkeypatch):
 @pytest.fixture
 def alone(monkeypatch):
     """No process may be started."""
-    monkeypatch.setattr(module, "_run", lambda *a: pytest.fail("processes were started"))
+    monkeypatch.setattr(module, "in_processes", lambda *a: pytest.fail("processes were started"))
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ def test_a_failure_ends_the_others_and_leaves_no_process_behind(beside, monkeypa
 
 def test_a_run_in_common_is_made_once_and_warm_starts_come_last(pair, monkeypatch):
     started = []
-    monkeypatch.setattr(module, "_run", lambda jobs, count, what: started.append(jobs))
+    jobs_of = lambda calls: [call.__self__ for call in calls]  # noqa: E731
+    monkeypatch.setattr(module, "in_processes", lambda calls, *a: started.append(jobs_of(calls)))
     ds = [Experiment(pair, 0), Asked(pair, 0, wanted=(3, 14))]
     train_together(ds, ("trained", "retrained", "elsewhere", "warm", "again"), "models")
     assert [[job.name for job in jobs] for jobs in started] == [

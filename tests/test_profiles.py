@@ -88,7 +88,8 @@ def test_every_notebook_names_its_minutes_and_together_they_are_those_planned():
         for path in notebooks.all_in(notebooks.default_folder())
     }
     assert all(planned.values()), planned
-    assert sum(planned.values()) <= profiles.load("quick").minutes
+    quick = profiles.load("quick")
+    assert sum(planned.values()) / quick.at_once <= quick.minutes
 
 
 def test_a_profile_may_leave_out_a_network_and_says_so_where_it_is_asked_for():

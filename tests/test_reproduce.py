@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from unlearnlib import progress
-from unlearnlib.lab import reproduce
+from unlearnlib.lab import profiles, reproduce
 from unlearnlib.lab.files import repository_root
 from unlearnlib.lab.heartbeat import Heartbeat
 
@@ -58,8 +58,8 @@ class Place:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
 
-    def arguments(self, *more):
-        return ["--profile", "smoke", "--notebooks", str(self.root / "notebooks"), *more]
+    def arguments(self, *more, profile="smoke"):
+        return ["--profile", profile, "--notebooks", str(self.root / "notebooks"), *more]
 
     def run(self, *more):
         return reproduce.main(self.arguments(*more))
@@ -67,11 +67,11 @@ class Place:
     def stamp(self, name):
         return self.root / "cache" / "stamps" / "smoke" / f"{name}.json"
 
-    def executed(self, name):
-        return self.root / "cache" / "executed" / "smoke" / f"{name}.ipynb"
+    def executed(self, name, profile="smoke"):
+        return self.root / "cache" / "executed" / profile / f"{name}.ipynb"
 
-    def results(self, name):
-        return self.root / "figures" / "smoke" / name / "results.json"
+    def results(self, name, profile="smoke"):
+        return self.root / "figures" / profile / name / "results.json"
 
     def kept(self):
         """Names of all files in the cache."""
@@ -304,34 +304,89 @@ def test_what_is_asked_for_must_be_there_and_be_the_only_word(place, runs, monke
     assert runs == []
 
 
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_stopped_run_leaves_no_stamp_no_notebook_and_no_kernel(place, name):
-    place.write(
-        "00_long",
-        SAVE.format(name="00_long"),
-        "(folder / 'writing').write_text(str(os.getpid()))\n"
-        "os.replace(folder / 'writing', folder / 'kernel')\n"
-        "import time; time.sleep(300)",
-    )
-    # A shell that starts us in the background would have us ignore SIGINT.
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from unlearnlib.lab.reproduce import main; sys.exit(main(sys.argv[1:]))"
-    )
-    path = os.pathsep.join([str(repository_root()), os.environ.get("PYTHONPATH", "")])
-    run = subprocess.Popen(
-        [sys.executable, "-c", code, *place.arguments()],
-        env=os.environ | {"PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    kernel = psutil.Process(int(wait_for(place.results("00_long").with_name("kernel"), run)))
+def test_a_stopped_run_leaves_no_stamp_no_notebook_and_no_kernel(place, name, profile):
+    """At quick two notebooks run at once: neither leaves anything."""
+    names = ["00_long", "01_long", "02_never"]
+    for each in names:
+        place.write(
+            each,
+            SAVE.format(name=each),
+            "(folder / 'writing').write_text(str(os.getpid()))\n"
+            "os.replace(folder / 'writing', folder / 'kernel')\n"
+            "import time; time.sleep(300)",
+        )
+    run = started(place, profile)
+    at_once = profiles.load(profile).at_once
+    kernels = [place.results(each, profile).with_name("kernel") for each in names[:at_once]]
+    running = [psutil.Process(int(wait_for(path, run))) for path in kernels]
     run.send_signal(getattr(signal, name))
     _, said = run.communicate(timeout=60)
     assert run.returncode == reproduce.INTERRUPTED
-    assert "interrupted" in said and "Traceback" not in said
+    assert said.count("interrupted") == 1 and "Traceback" not in said and "02_never" not in said
     assert place.kept() == []
-    assert ended(kernel)
+    assert all(map(ended, running))
+
+
+def test_a_run_that_is_killed_takes_its_kernels_with_it(place):
+    for name in ("00_long", "01_long"):
+        place.write(
+            name,
+            SAVE.format(name=name),
+            "(folder / 'writing').write_text(str(os.getpid()))\n"
+            "os.replace(folder / 'writing', folder / 'kernel')\n"
+            "import time; time.sleep(300)",
+        )
+    run = started(place, "quick")
+    paths = [place.results(name, "quick").with_name("kernel") for name in ("00_long", "01_long")]
+    running = [psutil.Process(int(wait_for(path, run))) for path in paths]
+    run.kill()
+    assert all(map(ended, running))
+    run.communicate(timeout=60)
+
+
+def test_two_notebooks_run_at_once_where_the_profile_says_so(place):
+    """Each waits for the other to start, which none could if they ran one after the other."""
+    for name, other in (("00_first", "01_second"), ("01_second", "00_first")):
+        place.write(
+            name,
+            SAVE.format(name=name),
+            f"import time\n(folder.parent / '{name}.here').write_text('')\n"
+            f"while not (folder.parent / '{other}.here').exists(): time.sleep(0.1)\n"
+            "print(os.environ['UNLEARNLIB_THREADS'], os.environ['UNLEARNLIB_WORKERS'])",
+        )
+    place.write("02_bad", "1/0")
+    run = started(place, "quick")
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 1 and "1 of 3 failed: 02_bad" in said
+    assert "[1/3] 00_first: done" in said and "[2/3] 01_second: done" in said
+    kept = place.executed("00_first", "quick").read_text()
+    assert place.executed("01_second", "quick").exists() and '"1 1\\n"' in kept
+
+
+def started(place, profile):
+    """The command, in a process of its own."""
+    # A shell that starts us in the background would have us ignore SIGINT.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from unlearnlib.lab.reproduce import main\n"
+        "if __name__ == '__main__': sys.exit(main(sys.argv[1:]))"
+    )
+    script = place.root / "start.py"
+    script.write_text(code)
+    path = os.pathsep.join([str(repository_root()), os.environ.get("PYTHONPATH", "")])
+    plain = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("UNLEARNLIB_PROFILE", "UNLEARNLIB_THREADS", "UNLEARNLIB_WORKERS")
+    }
+    return subprocess.Popen(
+        [sys.executable, str(script), *place.arguments(profile=profile)],
+        env=plain | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def ended(process):
@@ -401,7 +456,10 @@ def began(monkeypatch):
     return told
 
 
-def test_the_time_left_is_what_the_first_cell_says_until_it_is_measured(place, runs, began):
+def test_the_time_left_is_what_the_first_cell_says_until_it_is_measured(
+    place, runs, began, monkeypatch
+):
+    monkeypatch.setattr(reproduce, "cores", lambda: 1)  # one after the other, in this process
     for name, minutes in (("00_first", "3 minutes"), ("01_second", "0.5 minutes"), ("02_own", "")):
         place.opening = f"About **{minutes}** at `quick`" if minutes else "Nobody knows."
         place.write(name, SAVE.format(name=name))

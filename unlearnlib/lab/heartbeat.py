@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import sys
@@ -34,7 +35,7 @@ def duration(minutes: float) -> str:
 
 
 class Heartbeat:
-    """Prints where a notebook is: each second on a terminal, else every 20 seconds.
+    """Prints where a notebook is: each second on a terminal that is its own, else every 20 seconds.
 
     expected   minutes that it should take, None if unknown
     later      minutes that the notebooks after it should take together
@@ -90,7 +91,8 @@ class Heartbeat:
                 del os.environ[progress.FOLDER]
 
     def _beat(self, stop: threading.Event) -> None:
-        on_terminal = sys.stderr.isatty()
+        beside_others = multiprocessing.parent_process() is not None
+        on_terminal = sys.stderr.isatty() and not beside_others
         while not stop.wait(1 if on_terminal else 20):
             if on_terminal:
                 # Cut to the width of the terminal, since a line that wraps cannot be overwritten.

@@ -21,10 +21,10 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import require
 from ..progress import PROGRESS, bar
@@ -33,6 +33,7 @@ from .experiments import Experiment
 from .processes import sleep_while_waiting, use_threads
 from .store import is_stored
 
+T = TypeVar("T")
 VARIABLE = "UNLEARNLIB_WORKERS"
 WARM = ("warm", "again")
 
@@ -108,7 +109,7 @@ def together(jobs: Sequence[Job], what: str) -> None:
     missing = [job for job in jobs if not job.stored()]
     count = min(workers(), len(missing))
     if count > 1 and sum(job.work() for job in missing) > 1:
-        _run(missing, count, what)
+        in_processes([job.make for job in missing], count, what, _begin)
 
 
 def workers() -> int:
@@ -120,7 +121,7 @@ def workers() -> int:
         return 1
     if device().type != "cpu":  # it works through all by itself, and its memory is one
         return 1
-    asked = os.environ.get(VARIABLE) or str(_cores())
+    asked = os.environ.get(VARIABLE) or str(cores())
     require(
         asked.isdecimal() and int(asked) >= 1,
         f"{VARIABLE} is {asked!r}; it must be a whole number, 1 for no processes but this one.",
@@ -128,13 +129,20 @@ def workers() -> int:
     return int(asked)
 
 
-def _run(jobs: Sequence[Job], count: int, what: str) -> None:
+def in_processes(
+    calls: Sequence[Callable[[], T]], count: int, what: str, begin: Callable[[], None]
+) -> list[T]:
+    """What each call returns, made in `count` processes that each start with `begin()`.
+
+    The first call that raises ends all, and its error is raised here. Ctrl-C ends them too.
+    """
     sleep_while_waiting()
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=begin)
     try:
-        finished = as_completed([pool.submit(job.make) for job in jobs])
-        for _ in bar(range(len(jobs)), what):
+        made = [pool.submit(call) for call in calls]
+        finished = as_completed(made)
+        for _ in bar(range(len(calls)), what):
             next(finished).result()
     except BaseException:
         left = set(multiprocessing.active_children()) - others
@@ -145,6 +153,7 @@ def _run(jobs: Sequence[Job], count: int, what: str) -> None:
             worker.join()
         raise
     pool.shutdown()
+    return [one.result() for one in made]
 
 
 def _begin() -> None:
@@ -153,15 +162,21 @@ def _begin() -> None:
     os.environ[PROGRESS] = "0"
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def end_with_parent() -> None:
+    """End this process when its parent ends, however that came about."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

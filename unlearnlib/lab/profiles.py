@@ -106,13 +106,15 @@ class Profile:
     `pairs` gives them by name, and `profile.mlp_mnist` is `profile.pairs["mlp_mnist"]`. The MLP is
     always there; a profile may leave out a convolutional network that it has no time to train, and
     asking for it by name raises ProfileError. `minutes` is what all notebooks together are allowed
-    on two CPU cores, from an empty cache: the plan that the sizes were chosen by. Public constants
+    on two CPU cores, from an empty cache: the plan that the sizes were chosen by. `at_once` is how
+    many notebooks run at a time: two where one core is enough for each. Public constants
     of the models in `proved` are `neurons`, the width of the tanh network, and `angles` and
     `pieces`, from which the features of digits and of colour images are made.
     """
 
     name: str
     about: str
+    at_once: int
     neurons: int
     angles: int
     pieces: int
@@ -181,7 +183,7 @@ def read(path: Path, reason: str) -> Profile:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name} is not TOML: {error}") from error
-    counts = dict.fromkeys(("neurons", "angles", "pieces"), int)
+    counts = dict.fromkeys(("at_once", "neurons", "angles", "pieces"), int)
     entries = {"name": str, "about": str, **counts, "minutes": float}
     _same_keys(path.name, table, entries | dict.fromkeys(PAIRS, dict), OPTIONAL)
     if table["name"] != path.stem:

@@ -7,6 +7,8 @@ the digest of all it was made from: its code, its study, and the package. While 
 same it is not run again, so an interrupted run goes on where it stopped. Text and comments are no
 part of it.
 
+Where the profile says so, several notebooks run at once, each in a process of its own.
+
 Under torchrun each process runs the notebook in a kernel of its own, and the kernels share the work
 (see lab/processes.py). The first process keeps the outputs, the others keep nothing.
 """
@@ -22,8 +24,10 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +52,9 @@ from .notebooks import (
     study_files,
     without_comments,
 )
-from .processes import MEETING_VARIABLE, first, sleep_while_waiting
+from .parallel import VARIABLE as WORKERS_VARIABLE
+from .parallel import cores, end_with_parent, in_processes
+from .processes import MEETING_VARIABLE, THREADS_VARIABLE, first, processes, sleep_while_waiting
 from .results import FIGURES, results_path
 
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
@@ -93,32 +99,69 @@ def main(argv: list[str] | None = None) -> int:
     # Progress bars would stay in the saved notebooks; the heartbeat shows what they say instead.
     os.environ.setdefault(PROGRESS, "0")
     sleep_while_waiting()
-    # SIGTERM is handled as Ctrl-C is: no kernel and no half-finished notebook stay behind.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _make_all(_jobs(arguments))
+        with _stoppable():
+            return _make_all(_jobs(arguments))
     except UnlearnError as error:
         say(f"error: {error}", everyone=True)
         return 1
     except KeyboardInterrupt:
         say("interrupted: the finished notebooks are kept, and the same command goes on from here")
         return INTERRUPTED
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Handle SIGTERM as Ctrl-C: no kernel and no half-finished notebook stay behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _make_all(jobs: list[Job]) -> int:
-    failed, began = [], time.monotonic()
+    began, at_once = time.monotonic(), _at_once(jobs)
+    calls = []
     for number, job in enumerate(jobs, 1):
-        later = sum(map(_minutes_to_come, jobs[number:]))
-        if not _make(job, f"[{number}/{len(jobs)}] {job.name}", began, later):
-            failed.append(job.name)
+        later = sum(map(_minutes_to_come, jobs[number:])) / at_once
+        calls.append(partial(_make, job, f"[{number}/{len(jobs)}] {job.name}", began, later))
+    if at_once > 1:
+        made = in_processes(
+            [partial(_beside, call) for call in calls], at_once, "notebooks", _begin
+        )
+    else:
+        made = [call() for call in calls]
+    failed = [job.name for job, well in zip(jobs, made, strict=True) if not well]
     if failed:
         say(f"{len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
         return 1
     in_all = duration(since(began))
     say(f"all is made, in {in_all}: numbers and figures are in {jobs[0].results.parents[1]}")
     return 0
+
+
+def _at_once(jobs: list[Job]) -> int:
+    """Notebooks to run at once: as the profile says, one under torchrun, and no idle process."""
+    alone = processes() > 1 or cores() == 1
+    return 1 if alone else min(profiles.load(jobs[0].profile).at_once, len(jobs))
+
+
+def _begin() -> None:
+    """Set up a process that runs notebooks beside others: one core, and no workers of its own."""
+    os.environ.setdefault(THREADS_VARIABLE, "1")
+    os.environ.setdefault(WORKERS_VARIABLE, "1")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
+    end_with_parent()
+
+
+def _beside(make: Callable[[], bool]) -> bool:
+    """Make a notebook beside others; when stopped, end this process, which would begin the next."""
+    try:
+        with _stoppable():
+            return make()
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
