@@ -385,6 +385,21 @@ def test_what_is_prepared_is_found_in_the_store(problem, vectors):
     torch.testing.assert_close(made(None, None)(v), problem.prepare(problem.F, w)(v))
 
 
+def test_it_is_left_alone_where_less_than_half_of_a_class_is_left(problem, monkeypatch):
+    """By a queue's F as well, which has other positions than the images."""
+    G = problem.gradient_for(1.0)
+    w, prepared = problem.trained(G).w, problem.prepared(G)
+    used = []
+    monkeypatch.setattr(proved.Prepared, "__call__", lambda P, F, w: used.append(1) or P.P)
+    part = problem.F.only(range(1, 60))
+    threes = (part.y[part.rows] == 3).nonzero().flatten().tolist()
+    for on, gone, kept in ((part, threes[: len(threes) // 2], True), (part, threes[:-1], False)):
+        used.clear()
+        release = problem.unlearn(w, gone, G, on=on, prepared=prepared, sigma=1.0)
+        assert bool(used) is kept
+        assert release.certificate.holds in ("proved", "void")  # w was trained on all of F
+
+
 def test_it_may_be_made_anew_of_the_samples_that_are_left(problem, vectors):
     G = problem.gradient_for(1.0)
     w = problem.trained(G).w

@@ -217,11 +217,13 @@ class Problem:
     ) -> Release:  # fmt: skip
         """One request to a model trained on F, or on some of it.
 
-        prepared   of `prepared(G)`; without it each step makes a preconditioner of its own
+        prepared   of `prepared(G)`. Without it, and where less than half of some class is left, each
+                   step makes a preconditioner of its own
         budget     epsilon or sigma; seed, and whole: the slope that training kept
         """
-        terms = self._terms(G, prepared)
-        return unlearn_strongly_convex(on or self.F, w, forget, **terms, **budget)
+        F = on or self.F
+        terms = self._terms(G, prepared if _keeps_classes(F, forget) else None)
+        return unlearn_strongly_convex(F, w, forget, **terms, **budget)
 
     def queue(
         self, w: Tensor, G: float, prepared: Prepared | None = None, **budget
@@ -321,6 +323,13 @@ def curvature(F: Objective) -> Objective:
     gradient in double precision over all.
     """
     return F.to(torch.float32)
+
+
+def _keeps_classes(F: Objective, forget: Sequence[int]) -> bool:
+    """Whether at least half of each class is left; with less the Hessian is quite another one."""
+    y = F.y if F.rows is None else F.y[F.rows]
+    gone = torch.bincount(y[F.indices(forget)], minlength=int(y.max()) + 1)
+    return bool((2 * gone <= torch.bincount(y)).all())
 
 
 def _some(F: Objective, samples: int) -> Objective:
