@@ -122,9 +122,9 @@ def _stoppable() -> Iterator[None]:
 
 def _make_all(jobs: list[Job]) -> int:
     began, at_once = time.monotonic(), _at_once(jobs)
-    calls = []
+    to_come, calls = [_minutes_to_come(job) for job in jobs], []
     for number, job in enumerate(jobs, 1):
-        later = sum(map(_minutes_to_come, jobs[number:])) / at_once
+        later = sum(to_come[number:]) / at_once
         calls.append(partial(_make, job, f"[{number}/{len(jobs)}] {job.name}", began, later))
     if at_once > 1:
         made = in_processes(
