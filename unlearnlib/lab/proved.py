@@ -217,8 +217,8 @@ class Problem:
     ) -> Release:  # fmt: skip
         """One request to a model trained on F, or on some of it.
 
-        prepared   of `prepared(G)`. Without it, and where less than half of some class is left, each
-                   step makes a preconditioner of its own
+        prepared   of `prepared(G)`. Without it, and where less than half of some class is left,
+                   each step makes a preconditioner of its own
         budget     epsilon or sigma; seed, and whole: the slope that training kept
         """
         F = on or self.F
