@@ -382,37 +382,55 @@ def test_what_is_prepared_is_found_in_the_store(problem, vectors):
     torch.testing.assert_close(made.P(v), found.P(v))
     assert made.seconds == found.seconds
     w = problem.trained(G).w
-    torch.testing.assert_close(made(None, None)(v), problem.prepare(problem.F, w)(v))
+    torch.testing.assert_close(made(problem.F, w)(v), problem.prepare(problem.F, w).P(v))
 
 
-def test_it_is_left_alone_where_less_than_half_of_a_class_is_left(problem, monkeypatch):
-    """By a queue's F as well, which has other positions than the images."""
+def test_it_is_left_alone_where_less_than_half_of_a_class_is_left(problem, vectors):
+    """Of what a queue has left as well, which has other positions than the images."""
     G = problem.gradient_for(1.0)
-    w, prepared = problem.trained(G).w, problem.prepared(G)
-    used = []
-    monkeypatch.setattr(proved.Prepared, "__call__", lambda P, F, w: used.append(1) or P.P)
+    w, v = problem.trained(G).w, vectors(problem.F.p).float()
     part = problem.F.only(range(1, 60))
-    threes = (part.y[part.rows] == 3).nonzero().flatten().tolist()
-    for on, gone, kept in ((part, threes[: len(threes) // 2], True), (part, threes[:-1], False)):
-        used.clear()
-        release = problem.unlearn(w, gone, G, on=on, prepared=prepared, sigma=1.0)
-        assert bool(used) is kept
-        assert release.certificate.holds in ("proved", "void")  # w was trained on all of F
+    threes = (part.y[part.rows] == 3).nonzero().flatten()
+    half = len(threes) // 2
+    for prepared in (problem.prepare(part, w), problem.prepared(G)):
+        found = prepared(part.without(threes[:half]), w)
+        assert found is prepared.P
+        few = proved.curvature(part.without(threes[: half + 2]))
+        own = problem.anew()(few, w.float())
+        torch.testing.assert_close(prepared(few, w.float())(v), own(v))
+        assert not torch.allclose(own(v), prepared.P(v), rtol=1e-3)
+
+
+@pytest.mark.parametrize("ask", ["unlearn", "queue"])
+def test_requests_leave_it_alone_there(problem, ask, monkeypatch):
+    G = problem.gradient_for(1.0)
+    run, prepared = problem.trained(G), problem.prepared(G)
+    made, true = [], proved.kronecker
+    monkeypatch.setattr(proved, "kronecker", lambda *a: made.append(1) or true(*a))
+    threes = (problem.F.y == 3).nonzero().flatten().tolist()
+    for gone, kept in ((threes[: len(threes) // 2], True), (threes, False)):
+        made.clear()
+        if ask == "unlearn":
+            release = problem.unlearn(run.w, gone, G, prepared=prepared, sigma=1.0)
+        else:
+            release = problem.queue(run.w, G, prepared, sigma=1.0).forget(gone)
+        assert (not made) is kept and release.certificate.holds == "proved"
 
 
 def test_it_may_be_made_anew_of_the_samples_that_are_left(problem, vectors):
+    """And of nothing else: its eigenvectors are of what is left too."""
     G = problem.gradient_for(1.0)
     w = problem.trained(G).w
     queue = problem.queue(w, G, problem.prepared(G), epsilon=1.0)
     queue.forget([0, 1])
     left = problem.F.only(queue.kept)
-    P = problem.prepare(left, queue.w)
-    queue.preconditioner = lambda F, w: P
+    queue.preconditioner = problem.prepare(left, queue.w)
     assert queue.forget([2]).certificate.holds == "proved"
     v = vectors(problem.F.p).float()
     few, at = proved.curvature(left), problem.trained(G).w
-    by_hand = proved.sharpened(few, at.float(), problem.inputs, problem.roots, 57 // 5)
-    torch.testing.assert_close(problem.prepare(left, at)(v), by_hand(v), rtol=1e-4, atol=1e-5)
+    inputs = proved.input_spectrum(few)
+    by_hand = proved.sharpened(few, at.float(), inputs, problem.roots, 57 // 5)
+    torch.testing.assert_close(problem.prepare(left, at).P(v), by_hand(v), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(by_hand(v), problem.prepared(G).P(v), rtol=1e-3)
 
 
@@ -422,14 +440,14 @@ def test_it_is_made_of_some_samples_where_there_are_many(problem, vectors, monke
     some = torch.randperm(60, generator=generator("curvature", 0))[:15]
     few = proved.curvature(problem.F.only(some))
     by_hand = proved.sharpened(few, w.float(), problem.inputs, problem.roots, 15 // 5)
-    torch.testing.assert_close(problem.prepare(problem.F, w)(v), by_hand(v), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(problem.prepare(problem.F, w).P(v), by_hand(v), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("most", "found"), [(7, 7), (12, 12), (13, 12), (3000, 12)])
 def test_it_has_a_direction_for_each_five_samples_at_most(problem, monkeypatch, most, found):
     monkeypatch.setattr(proved, "DIRECTIONS", most)
     w = problem.trained(problem.gradient_for(1.0)).w
-    assert len(problem.prepare(problem.F, w).positions) == found
+    assert len(problem.prepare(problem.F, w).P.positions) == found
 
 
 def test_the_kept_gradient_starts_a_request(problem):

@@ -230,8 +230,10 @@ def test_a_preconditioner_that_is_made_again_knows_only_what_is_left(problem):
     queue.forget(gone)
     worth.prepare_again(problem, queue)
     v = torch.ones(problem.F.p)
-    made = queue.preconditioner(problem.F, queue.w)(v)
-    left, everyone = (problem.prepare(F, queue.w)(v) for F in (problem.F.without(gone), problem.F))
+    made = queue.preconditioner(problem.F.without(gone), queue.w)(v)
+    left, everyone = (
+        problem.prepare(F, queue.w).P(v) for F in (problem.F.without(gone), problem.F)
+    )
     torch.testing.assert_close(made, left, rtol=1e-4, atol=1e-5)
     assert float((made - left).norm()) < 1e-2 * float((made - everyone).norm())
     assert queue.forget(later).certificate.holds == "proved"

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from .. import draws, precision
 from ..bounds import strong_convexity_bound
 from ..certificate import Constants, chosen, proved
+from ..cg import Apply
 from ..evaluation.peers import convex
 from ..evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
 from ..noise import gaussian_sigma
@@ -67,16 +68,23 @@ SAMPLES_A_DIRECTION = 5  # at least, for a matrix in so many directions to be ne
 
 @dataclass(frozen=True)
 class Prepared:
-    """A preconditioner that was made once, at the end of training, and the seconds it took.
+    """A preconditioner that was made once, for requests to one model: call it as `refine` does.
 
-    It is the same at each w: call it as `refine` does.
+    P         the same at each w
+    counts    samples of each class that it was made for, (K,)
+    anew      makes another at each w, where less than half of some class is left: the Hessian is
+              quite another one then
+    seconds   that making P took
     """
 
     P: Sharpened
+    counts: Tensor
+    anew: Preconditioner
     seconds: float
 
-    def __call__(self, F: Objective, w: Tensor) -> Sharpened:
-        return self.P
+    def __call__(self, F: Objective, w: Tensor) -> Apply:
+        left = _counts(F, len(self.counts))
+        return self.P if bool((2 * left >= self.counts).all()) else self.anew(F, w)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,23 +201,32 @@ class Problem:
         """What makes requests to the model `trained(G)` quick; made once, then stored."""
 
         def make() -> tuple[dict[str, Tensor], dict]:
-            w, started = self.trained(G).w, time.perf_counter()
-            found = self.prepare(self.F, w)
-            P = found.P
-            tensors = {"positions": found.positions, "inverse": found.inverse}
-            tensors |= {"bends": P.bends, "U": P.U}
-            return tensors, {"seconds": time.perf_counter() - started}
+            made = self.prepare(self.F, self.trained(G).w)
+            P = made.P
+            tensors = {"positions": P.positions, "inverse": P.inverse}
+            return tensors | {"bends": P.P.bends, "U": P.P.U}, {"seconds": made.seconds}
 
         kept = load_or_make("prepared", self._key(G) | {"directions": DIRECTIONS}, make, RECIPE)
         parts = kept.tensors
         P = Kronecker(parts["bends"], parts["U"], self.inputs, self.weight_decay)
-        return Prepared(Sharpened(P, parts["positions"], parts["inverse"]), kept.info["seconds"])
+        P = Sharpened(P, parts["positions"], parts["inverse"])
+        return Prepared(
+            P, _counts(self.F, len(self.images.classes)), self.anew(), kept.info["seconds"]
+        )
 
-    def prepare(self, F: Objective, w: Tensor) -> Sharpened:
-        """Prepare for requests to w, from samples of F: all of them, or those that are left."""
-        single = _some(curvature(F), PREPARED_ON)
-        directions = min(DIRECTIONS, max(1, single.n // SAMPLES_A_DIRECTION))
-        return sharpened(single, w.to(single.dtype), self.inputs, self.roots, directions)
+    def prepare(self, F: Objective, w: Tensor) -> Prepared:
+        """Prepare for requests to w, from F: all samples, or those that are left.
+
+        From those that are left it takes eigenvectors of their own, and knows nothing of the rest.
+        """
+        started, single = time.perf_counter(), curvature(F)
+        inputs = self.inputs if F is self.F else input_spectrum(single)
+        some = _some(single, PREPARED_ON)
+        directions = min(DIRECTIONS, max(1, some.n // SAMPLES_A_DIRECTION))
+        P = sharpened(some, w.to(some.dtype), inputs, self.roots, directions)
+        return Prepared(
+            P, _counts(F, len(self.images.classes)), self.anew(), time.perf_counter() - started
+        )
 
     def unlearn(
         self, w: Tensor, forget: Sequence[int], G: float, on: Objective | None = None,
@@ -217,13 +234,11 @@ class Problem:
     ) -> Release:  # fmt: skip
         """One request to a model trained on F, or on some of it.
 
-        prepared   of `prepared(G)`. Without it, and where less than half of some class is left,
-                   each step makes a preconditioner of its own
+        prepared   of `prepared(G)`; without it each step makes a preconditioner of its own
         budget     epsilon or sigma; seed, and whole: the slope that training kept
         """
-        F = on or self.F
-        terms = self._terms(G, prepared if _keeps_classes(F, forget) else None)
-        return unlearn_strongly_convex(F, w, forget, **terms, **budget)
+        terms = self._terms(G, prepared)
+        return unlearn_strongly_convex(on or self.F, w, forget, **terms, **budget)
 
     def queue(
         self, w: Tensor, G: float, prepared: Prepared | None = None, **budget
@@ -325,11 +340,10 @@ def curvature(F: Objective) -> Objective:
     return F.to(torch.float32)
 
 
-def _keeps_classes(F: Objective, forget: Sequence[int]) -> bool:
-    """Whether at least half of each class is left; with less the Hessian is quite another one."""
+def _counts(F: Objective, classes: int) -> Tensor:
+    """Samples of each class, (classes,)."""
     y = F.y if F.rows is None else F.y[F.rows]
-    gone = torch.bincount(y[F.indices(forget)], minlength=int(y.max()) + 1)
-    return bool((2 * gone <= torch.bincount(y)).all())
+    return torch.bincount(y, minlength=classes)
 
 
 def _some(F: Objective, samples: int) -> Objective:

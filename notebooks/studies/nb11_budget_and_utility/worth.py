@@ -25,6 +25,7 @@ from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.proved import Prepared, Problem
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import DELTA
+from unlearnlib.lab.verdicts import TIMES
 from unlearnlib.noise import gaussian_sigma, with_noise
 from unlearnlib.objective import Objective
 from unlearnlib.planner import plan
@@ -32,7 +33,7 @@ from unlearnlib.strongly_convex import StronglyConvexUnlearner
 from unlearnlib.verify import verify
 
 PAPER = "paper's network, 2C"
-AS_PAPER = "as many as the paper"  # what it forgets, in images
+ONE, AS_PAPER, TENTH = TIMES  # random requests, by how many images they name
 
 # ---- the price of an epsilon ---------------------------------------------------------------------
 
@@ -96,9 +97,9 @@ def requests(problem: Problem, w: Tensor, forget: int, seed: int) -> dict[str, T
     order = draws.order(n, generator("sizes", seed))
     loss = torch.cat([cross_entropy(F.outputs(w, x), y, reduction="none") for x, y in F.passes()])
     return {
-        "one image": order[:1],
+        ONE: order[:1],
         AS_PAPER: order[:forget],
-        "a tenth": order[: n // 10],
+        TENTH: order[: n // 10],
         "those of largest loss": loss.topk(forget).indices.sort().values,
         "all of one class": (F.y == last).nonzero().flatten(),
     }
@@ -190,5 +191,4 @@ def queued_row(
 
 def prepare_again(problem: Problem, queue: StronglyConvexUnlearner) -> None:
     """Make the queue's preconditioner anew from what is left: it forgets what was forgotten."""
-    made = problem.prepare(problem.F.only(queue.kept), queue.w)
-    queue.preconditioner = lambda F, w: made
+    queue.preconditioner = problem.prepare(problem.F.only(queue.kept), queue.w)
