@@ -176,3 +176,11 @@ def test_the_environment_wins_and_says_so(monkeypatch):
 def test_profiles_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         profiles.load("smoke").mlp_mnist.epochs = 3
+
+
+@pytest.mark.parametrize("name", ["at_once", "neurons", "angles", "pieces"])
+def test_a_count_below_one_is_refused(tmp_path, name):
+    path = edited(tmp_path, rf"^{name} = \d+", f"{name} = 0")
+    with pytest.raises(ProfileError, match=rf"smoke.toml: {name} = 0 .* must be at least 1"):
+        profiles.read(path, "this test")
+    assert profiles.read(edited(tmp_path, rf"^{name} = \d+", f"{name} = 1"), "this test")

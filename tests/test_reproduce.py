@@ -26,6 +26,12 @@ SAVE = (
     "written = (folder / 'results.json').write_text('{{}}')"
 )
 
+SLEEP = (  # and say first which process does
+    "(folder / 'writing').write_text(str(os.getpid()))\n"
+    "os.replace(folder / 'writing', folder / 'kernel')\n"
+    "import time; time.sleep(300)"
+)
+
 
 class Place:
     """A folder with notebooks, a package, a cache and figures, all for one test."""
@@ -311,13 +317,7 @@ def test_a_stopped_run_leaves_no_stamp_no_notebook_and_no_kernel(place, name, pr
     """At quick two notebooks run at once: neither leaves anything."""
     names = ["00_long", "01_long", "02_never"]
     for each in names:
-        place.write(
-            each,
-            SAVE.format(name=each),
-            "(folder / 'writing').write_text(str(os.getpid()))\n"
-            "os.replace(folder / 'writing', folder / 'kernel')\n"
-            "import time; time.sleep(300)",
-        )
+        place.write(each, SAVE.format(name=each), SLEEP)
     run = started(place, profile)
     at_once = profiles.load(profile).at_once
     kernels = [place.results(each, profile).with_name("kernel") for each in names[:at_once]]
@@ -332,13 +332,7 @@ def test_a_stopped_run_leaves_no_stamp_no_notebook_and_no_kernel(place, name, pr
 
 def test_a_run_that_is_killed_takes_its_kernels_with_it(place):
     for name in ("00_long", "01_long"):
-        place.write(
-            name,
-            SAVE.format(name=name),
-            "(folder / 'writing').write_text(str(os.getpid()))\n"
-            "os.replace(folder / 'writing', folder / 'kernel')\n"
-            "import time; time.sleep(300)",
-        )
+        place.write(name, SAVE.format(name=name), SLEEP)
     run = started(place, "quick")
     paths = [place.results(name, "quick").with_name("kernel") for name in ("00_long", "01_long")]
     running = [psutil.Process(int(wait_for(path, run))) for path in paths]

@@ -134,11 +134,13 @@ def in_processes(
 ) -> list[T]:
     """What each call returns, made in `count` processes that each start with `begin()`.
 
-    The first call that raises ends all, and its error is raised here. Ctrl-C ends them too.
+    The first call that raises ends all, and its error is raised here. Ctrl-C ends them too, and so
+    does whatever ends this process.
     """
     sleep_while_waiting()
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=begin)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, spawn, initializer=_start, initargs=[begin])
     try:
         made = [pool.submit(call) for call in calls]
         finished = as_completed(made)
@@ -157,22 +159,22 @@ def in_processes(
 
 
 def _begin() -> None:
-    """Set up a worker: without progress bar and warnings, and ending when its parent ends."""
+    """Set up a process that trains: one thread, without progress bar and warnings."""
     use_threads("mlp")
     os.environ[PROGRESS] = "0"
     warnings.simplefilter("ignore")
+
+
+def _start(begin: Callable[[], None]) -> None:
+    """Set up a process that ends with its parent, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
-    end_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin()
 
 
-def end_with_parent() -> None:
-    """End this process when its parent ends, however that came about."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def cores() -> int:

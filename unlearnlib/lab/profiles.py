@@ -190,6 +190,11 @@ def read(path: Path, reason: str) -> Profile:
         raise ProfileError(f"{path.name}: name is {table['name']!r}; it must be {path.stem!r}")
     pairs = {name: _pair(path.name, name, table[name]) for name in PAIRS if name in table}
     values = {name: table[name] for name in entries} | {"minutes": float(table["minutes"])}
+    for name in counts:
+        if values[name] < 1:
+            raise ProfileError(
+                f"{path.name}: {name} = {values[name]} is not allowed; it must be at least 1"
+            )
     return Profile(**values, pairs=pairs, reason=reason)
 
 

@@ -53,7 +53,7 @@ from .notebooks import (
     without_comments,
 )
 from .parallel import VARIABLE as WORKERS_VARIABLE
-from .parallel import cores, end_with_parent, in_processes
+from .parallel import cores, in_processes
 from .processes import MEETING_VARIABLE, THREADS_VARIABLE, first, processes, sleep_while_waiting
 from .results import FIGURES, results_path
 
@@ -151,8 +151,6 @@ def _begin() -> None:
     """Set up a process that runs notebooks beside others: one core, and no workers of its own."""
     os.environ.setdefault(THREADS_VARIABLE, "1")
     os.environ.setdefault(WORKERS_VARIABLE, "1")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
-    end_with_parent()
 
 
 def _beside(make: Callable[[], bool]) -> bool:

@@ -44,7 +44,7 @@ def decays(results: Saved) -> Figure:
         ax.set(xlabel="seconds from zero", ylabel="held-out accuracy, %")
         title(ax, results.numbers["titles"]["value"][pair])
     axes[0].legend(fontsize=8)
-    headline(fig, "at each point its decay; noise: that of epsilon = 1")
+    headline(fig, f"at each point its decay; noise: that of epsilon = 1; {runs(1)}")
     return fig
 
 
@@ -56,8 +56,8 @@ def prices(results: Saved) -> Figure:
     fig, axes = canvas(table.pair.nunique(), height=3.4)
     for ax, (pair, of_pair) in zip(axes, table.groupby("pair", sort=False), strict=True):
         for name, rows in of_pair.groupby("model", sort=False):
-            colour, marker = MODELS[name]
-            band(ax, rows, "epsilon", "test", 100, color=colour, marker=marker, label=name)
+            (colour, marker), label = MODELS[name], f"{name}, {runs(rows.seed.nunique())}"
+            band(ax, rows, "epsilon", "test", 100, color=colour, marker=marker, label=label)
         bare = 100 * without[without.pair == pair].test.mean()
         ax.axhline(bare, color=MODELS["paper's network, 2C"][0], ls="--")
         ax.axvspan(0.1, 10, color="#eeeeee", zorder=0)
@@ -67,8 +67,11 @@ def prices(results: Saved) -> Figure:
         title(ax, results.numbers["titles"]["value"][pair])
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=2)
-    seeds = f"paper's MLP: {runs(table.seed.nunique())}"
-    headline(fig, f"what is released, noise included; dashed: the paper's network itself; {seeds}")
+    headline(
+        fig,
+        "what is released, noise included; dashed: the paper's network itself; n is that of the "
+        "first panel, and 1 in others",
+    )
     return fig
 
 
