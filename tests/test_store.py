@@ -12,7 +12,7 @@ import torch
 from unlearnlib.errors import DataError, InputError
 from unlearnlib.lab import store
 from unlearnlib.lab.files import load_tensors
-from unlearnlib.lab.store import commits_used, is_stored, load_or_make
+from unlearnlib.lab.store import commits_used, is_stored, load_or_make, makers_used
 
 
 @pytest.fixture(autouse=True)
@@ -99,16 +99,19 @@ def test_is_stored_knows_kind_key_and_recipe(cache):
         assert not is_stored("trained", {"lr": 0.1}, recipe=2)
 
 
-def test_the_commit_that_made_it_is_kept_and_is_no_part_of_the_name(monkeypatch):
+def test_commit_and_device_that_made_it_are_kept_and_are_no_part_of_the_name(monkeypatch):
     monkeypatch.setattr(store, "_USED", set())
     monkeypatch.setattr(store, "commit", lambda: "abc")
+    monkeypatch.setattr(store, "maker", lambda: "a GPU, torch 2.6")
     made = load_or_make("trained", {}, vector)
     monkeypatch.setattr(store, "commit", lambda: "def with changes")
+    monkeypatch.setattr(store, "maker", lambda: "cpu, torch 2.6")
     read = load_or_make("trained", {}, never)
     assert (made.commit, read.commit) == ("abc", "abc") and not read.fresh
-    assert commits_used() == ["abc"]
+    assert commits_used() == ["abc"] and makers_used() == ["a GPU, torch 2.6"]
     assert load_or_make("retrained", {}, vector).commit == "def with changes"
     assert commits_used() == ["abc", "def with changes"]
+    assert makers_used() == ["a GPU, torch 2.6", "cpu, torch 2.6"]
     assert load_tensors(made.path)[1]["commit"] == "abc"
 
 

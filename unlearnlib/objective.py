@@ -227,7 +227,7 @@ class Objective:
     def outputs_of(self, pieces: dict[str, Tensor], x: Tensor) -> Tensor:
         """The model's outputs on a batch, for parameters by name."""
         weights = {slot: pieces[name] for slot, name in self._slots.items()}
-        with layers.unfused():
+        with layers.exact():
             return functional_call(self.model, self.buffers | weights, (x,), tie_weights=False)
 
     def batch_loss(self, w: Tensor, x: Tensor, y: Tensor) -> Tensor:

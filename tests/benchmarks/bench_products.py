@@ -10,6 +10,7 @@ from torch import nn
 
 from studies.benchmarks.rows import BATCH
 from studies.benchmarks.scale import flop_of_gradient
+from unlearnlib import draws
 from unlearnlib.lab.profiles import PAIRS
 
 ROUNDS = 15
@@ -20,7 +21,7 @@ def batch(request, system):
     """The first batch of a pair, and a vector."""
     s = system(request.param)
     F = s.F.only(range(BATCH))
-    v = torch.randn(F.p, generator=torch.Generator().manual_seed(0))
+    v = draws.normal(F.p, s.w, draws.fixed(0))
     return f"batch of {BATCH}, {PAIRS[request.param]}", F, s.w, v
 
 

@@ -13,7 +13,7 @@ import torch
 
 import unlearnlib as ul
 from unlearnlib.lab import profiles
-from unlearnlib.lab.clock import seconds_of
+from unlearnlib.lab.clock import now, seconds_of
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.seeds import generator
 
@@ -55,9 +55,14 @@ def row(benchmark):
             if beside:
                 turns.append(seconds_of(beside, 1))
 
+        def done():
+            result = job()
+            now()  # waits for a GPU
+            return result
+
         benchmark.group, turns = task, []
         warm = int(rounds > 1)
-        found = benchmark.pedantic(job, setup=in_turn, rounds=rounds, warmup_rounds=warm)
+        found = benchmark.pedantic(done, setup=in_turn, rounds=rounds, warmup_rounds=warm)
         facts |= {"beside": median(turns[warm:])} if beside else {}
         facts |= reached(found) if reached else {}
         facts |= {"steps": found.steps} if isinstance(found, ul.Solution) else {}

@@ -13,7 +13,6 @@ part.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +23,7 @@ from .. import draws
 from ..errors import DivergenceError, NegativeCurvatureError, require
 from ..evaluation.metrics import right, tug_of_war
 from ..progress import bar
+from .clock import now
 from .experiments import Experiment
 from .methods import METHODS, Method, Setting, largest_curvature
 from .parallel import train_together
@@ -105,12 +105,12 @@ def _weights(d: Experiment, name: str, setting: Setting) -> tuple[Tensor, float]
 def timed(d: Experiment, name: str, setting: Setting) -> tuple[Tensor, float]:
     """Run a method: return w and the seconds, without those for LiSSA's scale, made before."""
     largest_curvature(d)
-    method, started = METHODS[name], time.perf_counter()
+    method, started = METHODS[name], now()
     if method.noisy:
         w = released(d, method.run(d, *setting[:-1]), setting[-1])
     else:
         w = method.run(d, *setting)
-    return w, time.perf_counter() - started
+    return w, now() - started
 
 
 def right_answers(d: Experiment, w: Tensor) -> dict[str, Tensor]:

@@ -44,6 +44,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+@cache
+def maker() -> str:
+    """The device and the torch version that a stored model was made with."""
+    return f"{machine()['device']}, torch {torch.__version__}"
+
+
 def git_state() -> dict[str, Any]:
     """The commit, and whether package or notebooks differ from it; "unknown" outside of git."""
     commit = _git("rev-parse", "HEAD")

@@ -27,7 +27,7 @@ from .files import read_json, require_writable, root_from, write_whole
 from .nulls import NOT_JUDGED, NOT_REPRODUCED, PARTLY, REPRODUCED, Judged
 from .profiles import Profile, left_out
 from .provenance import provenance
-from .store import commits_used
+from .store import commits_used, makers_used
 
 if TYPE_CHECKING:  # importing data loads scikit-learn too, which takes a second
     from .data import Images
@@ -62,8 +62,8 @@ class Saved:
     claims       the claim's text -> {"paper", "settings", "measured", "n", "spread", "verdict",
                  "why", "null"}
     datasets     the title of each data set used -> its digest
-    provenance   versions, machine, profile, seconds, git, and the commits that made the stored
-                 models; empty until `Results.save`
+    provenance   versions, machine, profile, seconds, git, and the commits and devices that made
+                 the stored models; empty until `Results.save`
     """
 
     notebook: str
@@ -199,7 +199,8 @@ class Results(Saved):
     def save(self) -> None:
         """Write results.json in one piece, to `results_path`."""
         made = provenance(self._settings, time.monotonic() - self._began)
-        self.provenance = plain(made | {"models": commits_used()}, "provenance")
+        models = {"models": commits_used(), "models_made_on": makers_used()}
+        self.provenance = plain(made | models, "provenance")
         text = json.dumps(asdict(self), indent=2, allow_nan=False)
         write_whole(results_path(self.notebook, self.profile), text + "\n")
 

@@ -18,7 +18,7 @@ from ..errors import DataError, InputError, require
 from .device import device
 from .files import CACHE, CorruptFile, cache_root, load_tensors, require_writable, save_tensors
 from .processes import first, ranks
-from .provenance import commit
+from .provenance import commit, maker
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def load_or_make(
     result: JSON values only, floats kept exactly. The torch version and the `recipe` are added.
     Raise the recipe, a number, when you change what `make` computes: otherwise results of the old
     code would be returned for the new (tests/test_recipes.py notices if you forget). `make` returns
-    (tensors, info), info a JSON dict; the commit is kept with them.
+    (tensors, info), info a JSON dict; the commit and the device are kept with them.
 
     Raises InputError for a key or an info that is not plain JSON. A corrupt file is made again,
     with a warning. Two processes that make the same key both do the work, and one file stays.
@@ -61,7 +61,8 @@ def load_or_make(
         return kept or _read(path, fresh=False)
     require_writable(path.parent, CACHE)
     tensors, info = make()
-    header = {"identity": identity, "info": _canonical(info, f"{kind} info"), "commit": commit()}
+    header = {"identity": identity, "info": _canonical(info, f"{kind} info")}
+    header |= {"commit": commit(), "maker": maker()}
     save_tensors(path, tensors, header)
     processes.agree(_truth(True))  # nobody reads before the first process has written
     return _read(path, fresh=True)
@@ -130,10 +131,15 @@ def is_stored(kind: str, key: dict[str, Any], recipe: int = 1) -> bool:
 
 def commits_used() -> list[str]:
     """The commits that made the stored results which this process has read or made so far."""
-    return sorted(_USED)
+    return sorted({commit for commit, _ in _USED})
 
 
-_USED: set[str] = set()
+def makers_used() -> list[str]:
+    """Where they were made: device and torch version, "not recorded" for results of old."""
+    return sorted({maker for _, maker in _USED})
+
+
+_USED: set[tuple[str, str]] = set()
 
 
 def _place(kind: str, key: dict[str, Any], recipe: int) -> tuple[Path, str]:
@@ -157,7 +163,7 @@ def _kept(path: Path) -> Stored | None:
 def _read(path: Path, fresh: bool) -> Stored:
     _require_shared(path)
     tensors, metadata = load_tensors(path)
-    _USED.add(metadata["commit"])
+    _USED.add((metadata["commit"], metadata.get("maker", "not recorded")))
     tensors = {name: tensor.to(device()) for name, tensor in tensors.items()}
     return Stored(tensors, json.loads(metadata["info"]), path, fresh, metadata["commit"])
 
