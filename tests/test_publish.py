@@ -179,6 +179,22 @@ def test_each_claim_stands_with_both_sides(root):
     assert rows[1] == last
 
 
+def test_models_from_another_device_are_owned_up_to(root):
+    path = results_path("00_start", "laptop")
+    told = json.loads(path.read_text())
+    machine, packages = told["provenance"]["machine"], told["provenance"]["packages"]
+    here = f"{machine['device']}, torch {packages['torch']}"
+    for makers, said in (
+        ([f"{here}+cu130", here, "not recorded"], "0123456."),
+        (["a GPU, torch 2.11", here], "Some of the stored models were made on a GPU, torch 2.11."),
+    ):
+        told["provenance"]["models_made_on"] = makers
+        path.write_text(json.dumps(told))
+        publish.main([])
+        (summary,) = table(root / "figures" / "README.md", "claims")[0]
+        assert summary.endswith(said)
+
+
 def test_the_readme_lists_notebooks_headlines_and_profiles(root):
     publish.main([])
     page = root / "README.md"

@@ -168,14 +168,18 @@ def test_saved_is_strict_json_with_all_of_its_provenance(collected, figures):
     assert {"finished", "python", "git"} < origin.keys()
 
 
-def test_the_commits_that_made_the_stored_models_are_named(collected, tmp_path, monkeypatch):
+def test_commits_and_devices_that_made_the_stored_models_are_named(
+    collected, tmp_path, monkeypatch
+):
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(store, "_USED", set())
     for kind, commit in (("trained", "def"), ("retrained", "abc")):
         monkeypatch.setattr(store, "commit", lambda commit=commit: commit)
+        monkeypatch.setattr(store, "maker", lambda commit=commit: f"GPU {commit}")
         store.load_or_make(kind, {}, lambda: ({}, {}))
     collected.save()
     assert load(*SMOKE).provenance["models"] == ["abc", "def"]
+    assert load(*SMOKE).provenance["models_made_on"] == ["GPU abc", "GPU def"]
 
 
 def test_no_path_of_this_machine_is_published(collected):

@@ -179,8 +179,16 @@ def _made(notebooks: Sequence[Saved]) -> str:
     return (
         f"Made {' to '.join(dict.fromkeys((days[0], days[-1])))} at `{PROFILE}`, "
         f"{', '.join(versions)}, {', '.join(devices)}, {' or '.join(map(str, cores))} cores, from "
-        f"{', '.join(commits)}."
+        f"{', '.join(commits)}.{_trained_elsewhere(made)}"
     )
+
+
+def _trained_elsewhere(made: Sequence[dict]) -> str:
+    """Return a sentence on stored models that another device or torch version made, if any."""
+    here = {f"{p['machine']['device']}, torch {p['packages']['torch']}" for p in made}
+    makers = {maker for p in made for maker in p.get("models_made_on", ())}
+    others = sorted(m for m in makers - {"not recorded"} if m.partition("+")[0] not in here)
+    return f" Some of the stored models were made on {'; '.join(others)}." if others else ""
 
 
 def _refuse_unknown_source(results: Saved) -> None:
