@@ -310,9 +310,7 @@ def test_what_is_asked_for_must_be_there_and_be_the_only_word(place, runs, monke
     assert runs == []
 
 
-@pytest.mark.parametrize(
-    ("name", "profile"), [("SIGINT", "smoke"), ("SIGTERM", "smoke"), ("SIGINT", "quick")]
-)
+@pytest.mark.parametrize(("name", "profile"), [("SIGINT", "smoke"), ("SIGTERM", "quick")])
 def test_a_stopped_run_leaves_no_stamp_no_notebook_and_no_kernel(place, name, profile):
     """At quick two notebooks run at once: neither leaves anything."""
     names = ["00_long", "01_long", "02_never"]

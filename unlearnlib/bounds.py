@@ -64,8 +64,7 @@ def solver_bound(
     require_at_least(0, tol=tol)
     _check_damping(lam, lam_min)
     gradient = gradient_bound(C, L, G)
-    unknown = math.inf in (gradient, tol, -lam_min)
-    return math.inf if unknown else tol * gradient / (lam + lam_min)
+    return math.inf if math.inf in (gradient, tol, -lam_min) else tol * gradient / (lam + lam_min)
 
 
 def lissa_bound(

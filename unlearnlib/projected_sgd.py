@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+from torch.optim import SGD, Adam, Optimizer
 
 from . import batchnorm, checks, draws
 from .checkpoint import Checkpoint, State
@@ -16,7 +17,7 @@ from .errors import DivergenceError, require, require_at_least, require_choice, 
 from .objective import Objective
 from .precision import widest
 from .progress import bar, note
-from .trainees import trainee
+from .trainees import Single, Stacked, trainee
 
 # the factor of the rate, as a function of the share of the run that is done
 SCHEDULES = {"constant": lambda t: 1.0, "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2}
@@ -67,7 +68,7 @@ def projected_sgd(
     until_gradient: float | None = None,
     rows: Tensor | None = None,
     monitor: Monitor | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
     autocast: torch.dtype | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Run:
@@ -87,6 +88,7 @@ def projected_sgd(
     generator       decides the shuffles and nothing else.
     autocast        torch.bfloat16: let convolutions and linear layers multiply in it, which is
                     faster where the processor has it. w, the loss and the step stay as they are.
+                    None: float32, which PyTorch lets a GPU's convolutions round to ten bits.
     checkpoint      where to keep the training after each epoch, and to go on from: the result has
                     the bits of a training that was not interrupted. See checkpoint.py.
 
@@ -105,9 +107,8 @@ def projected_sgd(
     require_choice("autocast", autocast, (None, torch.bfloat16))
     w = project(w0.detach().clone(), C)
     model = trainee(F, w, autocast)
-    rule = torch.optim.Adam([w], lr) if optimizer == "adam" else torch.optim.SGD([w], lr, momentum)
-    every = torch.arange(F.n, device="cpu").expand(*w.shape[:-1], F.n)
-    samples = every if rows is None else rows
+    rule = Adam([w], lr) if optimizer == "adam" else SGD([w], lr, momentum)
+    samples = torch.arange(F.n, device="cpu").expand(*w.shape[:-1], F.n) if rows is None else rows
     _check_batches(F, w, samples.shape[-1], batch_size)
     batches = math.ceil(samples.shape[-1] / batch_size)
     state = State(model, rule, generator)
@@ -120,14 +121,10 @@ def projected_sgd(
         if _arrived(history, until_gradient):
             break
         started = time.perf_counter()
-        losses, outside = [], []
-        for step, positions in enumerate(_shuffled(samples, generator, batch_size)):
-            done = (epoch * batches + step) / (epochs * batches)
-            rule.param_groups[0]["lr"] = lr * SCHEDULES[schedule](done)
-            losses.append(model.backward(positions))
-            rule.step()
-            outside.append(_project_in_place(w, C))
-        history.append(_summary(epoch + 1, model.mean_loss(losses), outside, w))
+        numbers = range(epoch * batches, (epoch + 1) * batches)
+        rates = [lr * SCHEDULES[schedule](step / (epochs * batches)) for step in numbers]
+        steps = zip(_shuffled(samples, generator, batch_size), rates, strict=True)
+        history.append({"epoch": epoch + 1} | _epoch(model, rule, steps, C))
         _refuse_divergence(w, epoch + 1, lr)
         if until_gradient is not None:
             history[-1]["gradient_norm"] = model.gradient_norms(samples).tolist()
@@ -150,9 +147,20 @@ def _arrived(history: list[dict], until_gradient: float | None) -> bool:
     return bool((norms <= until_gradient).all())
 
 
-def _shuffled(
-    samples: Tensor, generator: torch.Generator | None, batch_size: int
-) -> Iterator[Tensor]:
+def _epoch(model: Single | Stacked, rule: Optimizer, steps: Iterable, C: float) -> dict:
+    """Take steps, each a batch and a rate; return loss, norm and projected of `Run`."""
+    w, losses, outside = model.w, [], []
+    for positions, rate in steps:
+        rule.param_groups[0]["lr"] = rate
+        losses.append(model.backward(positions))
+        rule.step()
+        outside.append(_project_in_place(w, C))
+    norm, projected = w.to(widest(w.device)).norm(dim=-1), torch.stack(outside).mean(0)
+    means = {"loss": model.mean_loss(losses), "norm": norm, "projected": projected}
+    return {name: value.tolist() for name, value in means.items()}
+
+
+def _shuffled(samples: Tensor, generator: Generator | None, batch_size: int) -> Iterator[Tensor]:
     """One epoch's batches: positions (b,), or (k, b) with an order of its own for each model."""
     if samples.dim() == 1:
         order = draws.order(len(samples), generator)
@@ -169,12 +177,6 @@ def _project_in_place(w: Tensor, C: float) -> Tensor:
     if w.device.type != "cpu" or outside.any():  # elsewhere, asking would wait for the device
         w.copy_(project(w, C))
     return outside.to(torch.get_default_dtype())
-
-
-def _summary(epoch: int, loss: Tensor, outside: list[Tensor], w: Tensor) -> dict:
-    norm, projected = w.to(widest(w.device)).norm(dim=-1), torch.stack(outside).mean(0)
-    values = {"loss": loss, "norm": norm, "projected": projected}
-    return {"epoch": epoch} | {name: value.tolist() for name, value in values.items()}
 
 
 def _refuse_divergence(w: Tensor, epoch: int, lr: float) -> None:

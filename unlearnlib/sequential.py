@@ -78,8 +78,7 @@ class SequentialUnlearner:
         return release
 
     def _answer(self, now: Objective, rows: Tensor, seed: int | None) -> Release:
-        first = not self.releases
-        return unlearn(now, self.w, rows, seed=seed, stationary=first, **self.terms)
+        return unlearn(now, self.w, rows, seed=seed, stationary=not self.releases, **self.terms)
 
     def _after_a_void_one(self, release: Release) -> Release:
         """Make a release void if an earlier one is, since it starts from that one's estimate."""
