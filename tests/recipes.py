@@ -18,6 +18,7 @@ from unlearnlib.lab import (
     contenders,
     curvature,
     data,
+    drawn,
     features,
     methods,
     profiles,
@@ -53,6 +54,7 @@ def made():
         "stationary": {"level": still.at(stationary.LEVELS[1]) - still.d.w},
         "proved": {problem.name: proved_weights(problem) for problem in problems()},
         "features": inputs(),
+        "drawn": {"map": drawn.network(40)(torch.linspace(0, 1, 3072).view(1, 3, 32, 32))},
         "spectra": {problem.name: problem.inputs.values for problem in problems()},
         "prepared": {problem.name: solved(problem) for problem in problems()},
         "canaries": changes(canaries.models),
@@ -61,7 +63,7 @@ def made():
         "held out": {"last": held_out.last - mlp.F.initial(), "best": held_out.best - mlp.w},
     }
     numbers = {
-        kind: {name: float(v.double().norm()) for name, v in by_name.items()}
+        kind: {name: float(v.detach().double().norm()) for name, v in by_name.items()}
         for kind, by_name in vectors.items()
     }
     numbers["constants"] = asdict(curvature.measure(mlp))

@@ -15,7 +15,7 @@ from unlearnlib.noise import gaussian_sigma, with_noise
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
-PROFILE = replace(profiles.load("smoke"), angles=2, pieces=6, neurons=16)
+PROFILE = replace(profiles.load("smoke"), angles=2, pieces=6, drawings=60, neurons=16)
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,17 @@ def problem(images):
     return proved.softmax(images, 0.01)
 
 
-def test_digits_are_given_scattering_and_colour_images_pieces_of_photographs(images):
-    digits = models.features_of(PROFILE.mlp_mnist, images, PROFILE)
-    assert digits.name == "scattering" and "2 angles" in digits.source
-    for name in ("allcnn_cifar10", "resnet18_svhn"):
-        colours = models.features_of(PROFILE.pairs[name], images, PROFILE)
-        assert colours.name == "patches" and colours.source.startswith("6 pieces")
+@pytest.mark.parametrize(
+    ("pair", "name", "source"),
+    [
+        ("mlp_mnist", "scattering", "2 angles"),
+        ("allcnn_cifar10", "patches", "6 pieces"),
+        ("resnet18_svhn", "learnt from public digits", "60 drawings"),
+    ],
+)
+def test_what_is_seen_suits_grey_digits_things_and_digits_in_colour(images, pair, name, source):
+    found = models.features_of(PROFILE.pairs[pair], images, PROFILE)
+    assert found.name == name and source in found.source
 
 
 def test_the_line_up_is_softmax_and_tanh_on_pixels_and_softmax_on_features(images):

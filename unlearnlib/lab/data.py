@@ -139,6 +139,11 @@ def load(name: str | Path, root: str | Path | None = None, download: bool = True
     return _folder(folder, folder.resolve().name, folder.resolve().name)
 
 
+def brightness(images: Tensor) -> Tensor:
+    """Pixels in [0, 1], single precision: uint8 over 255, others as they are."""
+    return images.float() if images.is_floating_point() else images.float() / 255
+
+
 def data_root() -> Path:
     """Where the published datasets are looked for: UNLEARNLIB_DATA, else `data` in the cache."""
     return files.root_from("UNLEARNLIB_DATA", str(files.cache_root() / "data"))
@@ -193,15 +198,20 @@ def _mnistm(root: Path) -> Images:
         "of shape (1, 28, 28); put MNIST's own images there",
         DataError,
     )
-    photos = np.stack(load_sample_images().images)
+    photos = photographs()
     random = np.random.RandomState(PATCH_SEED)
-    x_train = _blend(digits.x_train, photos[:, :, PATCH_BORDER:], random)
-    x_test = _blend(digits.x_test, photos[:, :, :PATCH_BORDER], random)
+    x_train = blend(digits.x_train, photos[:, :, PATCH_BORDER:], random)
+    x_test = blend(digits.x_test, photos[:, :, :PATCH_BORDER], random)
     tensors = x_train, digits.y_train, x_test, digits.y_test
     return Images("mnistm", f"MNIST-M built from {digits.title}", *tensors, digits.classes)
 
 
-def _blend(digits: Tensor, photos: np.ndarray, random: np.random.RandomState) -> Tensor:
+def photographs() -> np.ndarray:
+    """The two photographs that ship in scikit-learn, uint8 (2, height, width, 3)."""
+    return np.stack(load_sample_images().images)
+
+
+def blend(digits: Tensor, photos: np.ndarray, random: np.random.RandomState) -> Tensor:
     """|patch - digit| in each channel, as Ganin and Lempitsky (2015) made MNIST-M."""
     windows = sliding_window_view(photos, (32, 32), axis=(1, 2))
     photo, top, left = (random.randint(size, size=len(digits)) for size in windows.shape[:3])

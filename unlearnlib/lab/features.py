@@ -21,7 +21,8 @@ from torch.nn.functional import avg_pool2d
 
 from ..errors import require
 from ..progress import bar
-from .data import Images
+from . import drawn
+from .data import Images, brightness
 from .device import device
 from .patches import Patches
 from .scattering import Scattering
@@ -99,11 +100,6 @@ def centred(x: Tensor) -> Tensor:
     return x.flatten(1) - x.flatten(1).mean(1, keepdim=True)
 
 
-def brightness(images: Tensor) -> Tensor:
-    """Pixels in [0, 1], single precision: uint8 over 255, others as they are."""
-    return images.float() if images.is_floating_point() else images.float() / 255
-
-
 # ---- those that come with the package ------------------------------------------------------------
 
 PIXELS = Features(
@@ -136,6 +132,11 @@ def patches(shape: tuple[int, int, int], count: int = 600) -> Features:
     return Features(
         "patches", source, lambda images: centred(transform(brightness(images))), {"count": count}
     )
+
+
+def digits(drawings: int = 20_000) -> Features:
+    """What a network sees in a digit that learnt from so many drawings of public ones: `drawn`."""
+    return network(drawn.network(drawings), "learnt from public digits", drawn.source(drawings))
 
 
 def network(net: nn.Module, name: str, source: str) -> Features:

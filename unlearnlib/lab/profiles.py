@@ -108,8 +108,9 @@ class Profile:
     asking for it by name raises ProfileError. `minutes` is what all notebooks together are allowed
     on two CPU cores, from an empty cache: the plan that the sizes were chosen by. `at_once` is how
     many notebooks run at a time: two where one core is enough for each. Public constants
-    of the models in `proved` are `neurons`, the width of the tanh network, and `angles` and
-    `pieces`, from which the features of digits and of colour images are made.
+    of the models in `proved` are `neurons`, the width of the tanh network, and `angles`,
+    `pieces` and `drawings`, from which the features of grey digits, of things in colour and of
+    digits in colour are made.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Profile:
     neurons: int
     angles: int
     pieces: int
+    drawings: int
     minutes: float
     pairs: dict[str, Pair]
     reason: str
@@ -183,7 +185,7 @@ def read(path: Path, reason: str) -> Profile:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name} is not TOML: {error}") from error
-    counts = dict.fromkeys(("at_once", "neurons", "angles", "pieces"), int)
+    counts = dict.fromkeys(("at_once", "neurons", "angles", "pieces", "drawings"), int)
     entries = {"name": str, "about": str, **counts, "minutes": float}
     _same_keys(path.name, table, entries | dict.fromkeys(PAIRS, dict), OPTIONAL)
     if table["name"] != path.stem:

@@ -15,7 +15,7 @@ from unlearnlib import draws
 from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.lab import proved
 from unlearnlib.lab.data import Images
-from unlearnlib.lab.features import Features, patches, scattering
+from unlearnlib.lab.features import Features, digits, patches, scattering
 from unlearnlib.lab.profiles import Pair, Profile
 from unlearnlib.lab.proved import Problem
 from unlearnlib.lab.seeds import generator, seed_of
@@ -49,9 +49,11 @@ class Entry:
 
 
 def features_of(pair: Pair, images: Images, profile: Profile) -> Features:
-    """Scattering for the MLP's digits, pieces of photographs for what convolutions are made for."""
-    if pair.model == "mlp":
+    """Scattering for grey digits, what public digits teach for coloured ones, else photographs."""
+    if pair.paper_dataset == "mnist":
         return scattering(images.shape, profile.angles)
+    if pair.paper_dataset == "svhn":
+        return digits(profile.drawings)
     return patches(images.shape, profile.pieces)
 
 
