@@ -418,6 +418,7 @@ MUTANTS = [
     Mutant("trainees.py", " and not batchnorm.layers(F.model)\n", "\n"),
     Mutant("precision.py", 'WITHOUT_DOUBLE = ("mps",)', "WITHOUT_DOUBLE = ()"),
     Mutant("draws.py", "device=home(generator)).to(like)", ").to(like)"),
+    Mutant("lab/device.py", "allow_tf32 = False", "allow_tf32 = True"),
     Mutant("lab/device.py", 'asked = "cuda" if there["cuda"] else "cpu"', 'asked = "cpu"'),
     Mutant("lab/store.py", "    unfinished.remove()\n", ""),
     Mutant("lab/files.py", "if actual != written", "if False"),

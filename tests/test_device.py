@@ -142,7 +142,9 @@ def test_the_variable_decides(monkeypatch, asked, cuda, mps, given):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     assert device.device().type == given
+    assert torch.backends.cudnn.allow_tf32 is (given != "cuda")  # a GPU's float32 is not rounded
 
 
 def test_processes_of_one_machine_take_its_gpus_in_turn(monkeypatch):

@@ -1,8 +1,7 @@
-"""Layers whose second derivatives PyTorch lacks, gets wrong, rounds, or has in one form only.
+"""Layers whose second derivatives PyTorch lacks, gets wrong, or has in one form only.
 
-Attention has second derivatives as plain tensor operations, not in its fused kernels, and a GPU
-rounds convolutions to ten bits: `exact` turns both off. What has no second derivative is refused
-when an objective is built, before anything is trained.
+Attention has second derivatives as plain tensor operations, not in its fused kernels: see
+`unfused`. What has none is refused when an objective is built, before anything is trained.
 """
 
 from contextlib import contextmanager
@@ -23,17 +22,15 @@ FLAWS = {
 
 
 @contextmanager
-def exact():
-    """Attention as plain operations, differentiable twice; convolutions in float32 on a GPU too."""
-    fast, rounded = backends.mha.get_fastpath_enabled(), backends.cudnn.allow_tf32
+def unfused():
+    """Inside this context, attention is plain tensor operations, differentiable twice."""
+    fast = backends.mha.get_fastpath_enabled()
     backends.mha.set_fastpath_enabled(False)
-    backends.cudnn.allow_tf32 = False
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         backends.mha.set_fastpath_enabled(fast)
-        backends.cudnn.allow_tf32 = rounded
 
 
 def refuse(model: nn.Module) -> None:

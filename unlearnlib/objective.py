@@ -55,6 +55,7 @@ class Objective:
 
     `w` lists the trained parameters in the order of `model.named_parameters()`, as
     torch.nn.utils.parameters_to_vector does. Raises InputError for inputs the model cannot take.
+    PyTorch rounds a GPU's convolutions to ten bits, unless torch.backends.cudnn.allow_tf32 = False.
     """
 
     paired = False  # whether `batch` returns more samples than it is given positions
@@ -227,7 +228,7 @@ class Objective:
     def outputs_of(self, pieces: dict[str, Tensor], x: Tensor) -> Tensor:
         """The model's outputs on a batch, for parameters by name."""
         weights = {slot: pieces[name] for slot, name in self._slots.items()}
-        with layers.exact():
+        with layers.unfused():
             return functional_call(self.model, self.buffers | weights, (x,), tie_weights=False)
 
     def batch_loss(self, w: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -88,7 +88,6 @@ def projected_sgd(
     generator       decides the shuffles and nothing else.
     autocast        torch.bfloat16: let convolutions and linear layers multiply in it, which is
                     faster where the processor has it. w, the loss and the step stay as they are.
-                    None: float32, which PyTorch lets a GPU's convolutions round to ten bits.
     checkpoint      where to keep the training after each epoch, and to go on from: the result has
                     the bits of a training that was not interrupted. See checkpoint.py.
 

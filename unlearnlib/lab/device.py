@@ -20,8 +20,8 @@ CHOICES = ("auto", "cpu", "cuda", "mps")
 def device() -> torch.device:
     """The device of this process; "auto", the default, takes a GPU if there is one.
 
-    On several GPUs each process that torchrun started has its own. Raises InputError if the
-    variable asks for what is not there.
+    On several GPUs each process that torchrun started has its own. From here on a GPU's float32 is
+    float32 in convolutions too. Raises InputError if the variable asks for what is not there.
     """
     asked = os.environ.get(VARIABLE) or "auto"
     require(asked in CHOICES, f"{VARIABLE} is {asked!r}; choose from {', '.join(CHOICES)}.")
@@ -35,6 +35,8 @@ def device() -> torch.device:
         "install a build of PyTorch for it.",
     )
     if asked == "cuda":
+        # or PyTorch rounds convolutions, forward and backward, to ten bits
+        torch.backends.cudnn.allow_tf32 = False
         place = int(os.environ.get("LOCAL_RANK", 0))  # among torchrun's processes on this machine
         return torch.device("cuda", place % torch.cuda.device_count())
     return torch.device(asked)

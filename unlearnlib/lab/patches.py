@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, unfold
 
 from .. import draws
 from ..errors import require
+from . import data
 
 EVEN = 10 / 255**2  # variance below which a piece counts as even
 SOFT = 0.1  # of the whitening
@@ -106,8 +106,8 @@ def even(pieces: Tensor) -> Tensor:
 def photographs(channels: int) -> list[Tensor]:
     """The two photographs at each scale, (channels, height, width) in [0, 1]; grey for one."""
     found = []
-    for pixels in load_sample_images().images:
-        photograph = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].double() / 255
+    for pixels in data.photographs():
+        photograph = torch.from_numpy(pixels).permute(2, 0, 1)[None].double() / 255
         if channels == 1:
             photograph = photograph.mean(1, keepdim=True)
         for times in SHRUNK:
