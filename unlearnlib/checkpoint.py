@@ -58,7 +58,9 @@ class State:
         require(given == wanted, f"The checkpoint holds {given} and w0 is {wanted}; {remedy}")
         w.copy_(tensors["w"])
         self.generator.set_state(tensors["draws"].cpu())
-        self.rule.state[w] = {name: q.clone() for name, q in _part(tensors, "rule.").items()}
+        memory = {name: q.clone() for name, q in _part(tensors, "rule.").items()}
+        # torch moves what it remembers to the device of w, and leaves Adam's count on the CPU
+        self.rule.load_state_dict(self.rule.state_dict() | {"state": {0: memory}})
         self.model.take_buffers(_part(tensors, "buffer."))
         self.history, self.seconds = [*info["history"]], info["seconds"]
 

@@ -134,7 +134,7 @@ def patches(shape: tuple[int, int, int], count: int = 600) -> Features:
     )
 
 
-def digits(drawings: int = 20_000) -> Features:
+def digits(drawings: int = 100_000) -> Features:
     """What a network sees in a digit that learnt from so many drawings of public ones: `drawn`."""
     return network(drawn.network(drawings), "learnt from public digits", drawn.source(drawings))
 
