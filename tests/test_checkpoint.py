@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from unlearnlib import InputError, Objective, projected_sgd
+from unlearnlib.checkpoint import State
 from unlearnlib.lab.files import load_tensors
 from unlearnlib.lab.store import Unfinished, load_or_train
 
@@ -47,6 +49,22 @@ def interrupted(F, w0, after, rng, **settings):
         projected_sgd(F, w0, generator=rng(3), checkpoint=memory, **settings)
     assert len(memory.kept[1]["history"]) == after
     return projected_sgd(F, w0, generator=rng(99), checkpoint=memory, **settings)
+
+
+@pytest.mark.parametrize("rule", [SGD, ADAM], ids=["sgd", "adam"])
+def test_what_the_rule_remembers_goes_back_to_the_device_of_w(mlp, rule, rng):
+    """A file hands tensors back on the CPU; Adam counts its steps there in any case."""
+    F, memory = mlp.objective(), Memory(stop=1)
+    with pytest.raises(KeyboardInterrupt):
+        settings = dict(C=6.0, epochs=2, batch_size=8, **rule)
+        projected_sgd(F, mlp.w, generator=rng(3), checkpoint=memory, **settings)
+    w = mlp.w.to("meta")
+    optimizer = torch.optim.Adam([w]) if rule is ADAM else torch.optim.SGD([w], 0.1, 0.9)
+    model = SimpleNamespace(w=w, take_buffers=lambda buffers: None)
+    State(model, optimizer, rng(3)).resume(memory)
+    where = {name: q.device.type for name, q in optimizer.state[w].items()}
+    adams = {"step": "cpu", "exp_avg": "meta", "exp_avg_sq": "meta"}
+    assert where == (adams if rule is ADAM else {"momentum_buffer": "meta"})
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
