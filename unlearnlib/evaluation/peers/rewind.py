@@ -1,0 +1,102 @@
+"""Mu and Klabjan (2025), "Rewind-to-delete": go back to an early checkpoint, train on from there.
+
+Full-batch gradient descent on all samples takes T steps and keeps the weights of K steps before the
+end. A request takes K steps from these on what is retained. N(0, sigma^2 I) hides how far that ends
+from T steps on the retained samples alone, from the same start.
+
+Let m of n samples go, and let the loss of each sample have gradients <= g, both objectives be
+L-smooth, everywhere that training may come to. With Z the forgotten samples,
+grad F - grad F_r = (m/n)(grad F_Z - grad F_r): the decay cancels, and its norm is at most 2 m g/n.
+A step takes two points to within q z, so the runs drift to within lr (2 m g/n) (1 + q + ... ) in
+T - K steps, and to q^K times that in the K steps that they have in common:
+
+    Delta = lr (2 m g/n) q^K (1 + q + ... + q^(T-K-1)).
+
+q = 1 + lr L for any loss, which is (2 m g/(n L)) ((1 + lr L)^T - (1 + lr L)^K); for a mu-strongly
+convex one and lr <= 2/(mu + L), q = 1 - lr mu.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ...errors import require, require_counts
+from ...noise import sample_noise
+from ...objective import Objective
+from ...progress import bar
+from .convex import positive
+from .interpolation import Noisy, epsilon_of, geometric
+
+
+@dataclass(frozen=True)
+class Rewindable:
+    """Weights w (p,) after training, those to go back to, and how many steps lie between them."""
+
+    w: Tensor = field(repr=False)
+    earlier: Tensor = field(repr=False)
+    between: int
+
+
+def growth(lr: float, L: float, mu: float = 0.0) -> float:
+    """q: by which factor a step of descent can take two points apart, or together."""
+    positive(lr=lr, L=L)
+    if mu == 0:
+        return 1 + lr * L
+    require(
+        0 < mu <= L and lr <= 2 / (mu + L),
+        f"mu = {mu:g}, L = {L:g}, lr = {lr:g}: a step contracts for 0 < mu <= L, lr <= 2/(mu + L).",
+    )
+    return 1 - lr * mu
+
+
+def sensitivity(
+    steps: int, between: int, *, m: int, n: int, g: float, L: float, lr: float, mu: float = 0.0
+) -> float:
+    """Delta, for T = steps and K = between; m samples of n go, each with gradients <= g."""
+    require_counts(steps=steps, m=m, n=n)
+    require_counts(0, between=between)
+    require(between <= steps, f"{between} steps back from {steps}; at most all of them.")
+    positive(g=g)
+    q = growth(lr, L, mu)
+    drifted = 0.0 if between == steps else geometric(q, steps - between)
+    return lr * (2 * m * g / n) * q**between * drifted
+
+
+def published_sensitivity(
+    steps: int, between: int, *, m: int, n: int, g: float, L: float, lr: float
+) -> float:
+    """(2 m g/(L n)) ((1 + lr L n/(n - m))^(T-K) - 1) (1 + lr L)^K: theirs, never below ours."""
+    require(m < n, f"{m} of {n} samples would be forgotten; at least one must be left.")
+    positive(g=g, L=L, lr=lr)
+    apart = math.expm1((steps - between) * math.log1p(lr * L * n / (n - m)))
+    return 2 * m * g / (L * n) * apart * (1 + lr * L) ** between
+
+
+def train(F: Objective, w: Tensor, *, steps: int, between: int, lr: float) -> Rewindable:
+    """Descend on F from w (p,), which must not depend on the samples, and keep an earlier w."""
+    require_counts(steps=steps)
+    require(0 <= between <= steps, f"{between} steps back from {steps}; at most all of them.")
+    earlier = _descend(F, w, steps - between, lr)
+    return Rewindable(_descend(F, earlier, between, lr), earlier, between)
+
+
+def unlearn(
+    F_r: Objective, trained: Rewindable, *, lr: float, sigma: float, sensitivity: float,
+    seed: int | None = None,
+) -> Noisy:  # fmt: skip
+    """Go back and descend on F_r, the retained samples; the same noise lies on what was trained."""
+    positive(sigma=sigma, sensitivity=sensitivity)
+    started = time.perf_counter()
+    w = _descend(F_r, trained.earlier, trained.between, lr)
+    w, cost = w + sample_noise(w, sigma, seed), float(trained.between)
+    return Noisy(w, epsilon_of(sensitivity / sigma), cost, time.perf_counter() - started)
+
+
+def _descend(F: Objective, w: Tensor, steps: int, lr: float) -> Tensor:
+    for _ in bar(range(steps), "descent"):
+        w = w - lr * F.gradient(w)
+    return w
