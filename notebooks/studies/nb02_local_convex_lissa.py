@@ -116,7 +116,7 @@ def scales(results: Saved) -> Figure:
         f"{results.numbers['title']['value']}; up to {steps:,} steps, "
         f"{runs(table.seed.nunique())}, bars: least to most",
     )
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(loc="upper right", fontsize=9)
     return fig
 
 
