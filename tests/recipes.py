@@ -54,7 +54,7 @@ def made():
         "stationary": {"level": still.at(stationary.LEVELS[1]) - still.d.w},
         "proved": {problem.name: proved_weights(problem) for problem in problems()},
         "features": inputs(),
-        "drawn": {"map": drawn.network(40)(torch.linspace(0, 1, 3072).view(1, 3, 32, 32))},
+        "drawn": {"maps": maps()},
         "spectra": {problem.name: problem.inputs.values for problem in problems()},
         "prepared": {problem.name: solved(problem) for problem in problems()},
         "canaries": changes(canaries.models),
@@ -101,6 +101,12 @@ def inputs():
     kinds = features.PIXELS, features.scattering(few.shape), features.patches(few.shape, count=20)
     found = {kind.name: kind.of(few)[0] for kind in kinds}
     return {name: x * torch.linspace(-1, 1, x.shape[1]) for name, x in found.items()}
+
+
+def maps():
+    """What the network of public digits sees in an image, weighted as each map has norm 1."""
+    seen = drawn.network(40)(torch.linspace(0, 1, 3072).view(1, 3, 32, 32)).flatten()
+    return seen * torch.linspace(-1, 1, len(seen))
 
 
 def solved(problem):

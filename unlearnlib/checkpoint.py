@@ -21,7 +21,10 @@ from .trainees import Single, Stacked
 
 
 class Checkpoint(Protocol):
-    """A place for one training on its way; `load` returns what `save` was given last, or None."""
+    """A place for one training on its way; `load` returns what `save` was given last, or None.
+
+    `save` is given the tensors that training goes on with: write them, or keep copies.
+    """
 
     def save(self, tensors: dict[str, Tensor], info: dict) -> None: ...
     def load(self) -> tuple[dict[str, Tensor], dict] | None: ...

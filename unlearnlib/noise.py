@@ -88,7 +88,7 @@ def gaussian_sigma(
     if mechanism == "analytic":
         with np.errstate(divide="ignore"):
             sigma = sensitivity * dp_accounting.get_sigma_gaussian(epsilon, delta, RELATIVE)
-        return _rounded_up(sigma, lambda s: gaussian_delta(sensitivity, s, epsilon) <= delta)
+        return rounded_up(sigma, lambda s: gaussian_delta(sensitivity, s, epsilon) <= delta)
     return sensitivity * _classical_factor(delta) / epsilon
 
 
@@ -101,7 +101,7 @@ def gaussian_epsilon(
     if mechanism == "analytic":
         with np.errstate(divide="ignore"):
             epsilon = dp_accounting.get_epsilon_gaussian(sigma / sensitivity, delta, RELATIVE)
-        return _rounded_up(epsilon, lambda e: gaussian_delta(sensitivity, sigma, e) <= delta)
+        return rounded_up(epsilon, lambda e: gaussian_delta(sensitivity, sigma, e) <= delta)
     epsilon = sensitivity * _classical_factor(delta) / sigma
     _check_mechanism(mechanism, epsilon)
     return epsilon
@@ -201,7 +201,7 @@ def check_delta(delta: float) -> None:
     require(0 < delta < 1, f"delta is {delta}; it must be in (0, 1), well below 1/n.")
 
 
-def _rounded_up(value: float, enough: Callable[[float], bool]) -> float:
+def rounded_up(value: float, enough: Callable[[float], bool]) -> float:
     """The value, or the first above it that is enough: by 2^-52 of it, by twice that, and so on."""
     more, raised = 2.0**-52, value
     while not enough(raised):

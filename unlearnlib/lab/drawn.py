@@ -15,6 +15,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Generator, Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate, pad
+from torch.nn.utils import vector_to_parameters
 
 from ..objective import Objective
 from ..projected_sgd import projected_sgd
@@ -43,21 +44,22 @@ def source(drawings: int) -> str:
 
 def network(drawings: int) -> nn.Module:
     """The network, in eval mode: trained once for so many drawings, then stored."""
-    x, y = images(drawings)
     net = models.build(
-        "allcnn", in_shape=tuple(x.shape[1:]), width=WIDTH, norm="group", seed=seed_of("drawn", 0)
+        "allcnn", in_shape=(3, 32, 32), width=WIDTH, norm="group", seed=seed_of("drawn", 0)
     ).to(device())
-    x = data.brightness(x).to(device(), memory_format=torch.channels_last)
-    F = Objective(net, x, y.to(device()), weight_decay=DECAY, pass_size=CONVOLUTION_PASS)
 
     def train(kept) -> tuple[dict[str, Tensor], dict]:
+        x, y = images(drawings)
+        x = data.brightness(x).to(device(), memory_format=torch.channels_last)
+        F = Objective(net, x, y.to(device()), weight_decay=DECAY, pass_size=CONVOLUTION_PASS)
         shuffles = generator("drawn batches", 0)
         run = projected_sgd(F, F.initial(), **TRAINING, generator=shuffles, checkpoint=kept)
         return {"w": run.w}, {"history": run.history}
 
     key = {"drawings": drawings, "width": WIDTH, "decay": DECAY, **TRAINING}
     kept = load_or_train("drawn", key, train, RECIPE)
-    return TwoMaps(F.module(kept.tensors["w"])).eval()
+    vector_to_parameters(kept.tensors["w"], net.parameters())
+    return TwoMaps(net).eval().requires_grad_(False)
 
 
 class TwoMaps(nn.Module):

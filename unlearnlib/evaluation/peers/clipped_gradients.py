@@ -23,36 +23,46 @@ from torch import Generator, Tensor
 
 from ... import draws
 from ...errors import require, require_at_least, require_counts
-from ...noise import check_budget, sample_noise
+from ...noise import check_budget
 from ...objective import Objective
 from ...progress import bar
 from ...projected_sgd import project
 from .convex import positive
-from .interpolation import Noisy, epsilon_of, steps_gdp, steps_sigma
+from .interpolation import Noisy, check_objective, epsilon_of, fresh_noise, steps_gdp, steps_sigma
 
 
 def apart(*, radius: float, limit: float, lr: float, decay: float = 0.0) -> dict[str, float]:
     """What `interpolation` has to know: start = 2 radius, gap = 2 lr limit, contraction."""
     positive(radius=radius, limit=limit, lr=lr)
     require_at_least(0, decay=decay)
+    require(
+        lr * decay < 1,
+        f"lr * decay is {lr * decay:g}; a step must leave some of w: choose a product below 1.",
+    )
     return {"start": 2 * radius, "gap": 2 * lr * limit, "contraction": 1 - lr * decay}
 
 
 def best_steps(*, radius: float, limit: float, lr: float, decay: float) -> int:
-    """The T that asks for the least noise: (1 - lr decay)^T = 1 - decay radius/limit, rounded.
+    """The T that asks for the least noise: (1 - lr decay)^T = 1 - decay radius/limit.
 
-    With decay = 0 the best T is radius/(lr limit), where pushes have gone as far as the start.
+    With decay = 0 the best T is radius/(lr limit), where pushes have gone as far as the start. Of
+    the whole numbers on both sides it is the better one.
     """
-    apart(radius=radius, limit=limit, lr=lr, decay=decay)
-    if decay == 0:
-        return max(1, round(radius / (lr * limit)))
+    method = dict(radius=radius, limit=limit, lr=lr, decay=decay)
+    apart(**method)
+    best = radius / (lr * limit) if decay == 0 else _steps_until(radius, limit, lr, decay)
+    around = {max(1, math.floor(best)), math.ceil(best)}
+    return min(around, key=lambda T: noise(T, 1.0, **method))
+
+
+def _steps_until(radius: float, limit: float, lr: float, decay: float) -> float:
     left = 1 - decay * radius / limit
     require(
         left > 0,
         f"decay * radius = {decay * radius:g} and limit = {limit:g}: more steps always help; "
         "choose a number yourself, or a decay below limit/radius.",
     )
-    return max(1, round(math.log(left) / math.log1p(-lr * decay)))
+    return math.log(left) / math.log1p(-lr * decay)
 
 
 def published_sigma(
@@ -65,9 +75,9 @@ def published_sigma(
     return math.sqrt(9 * math.log(1 / delta) / steps) * (radius + limit * lr * steps) / epsilon
 
 
-def noise(steps: int, mu: float, **method: float) -> float:
-    """The sigma of a step that makes it mu-GDP; `method` as in `apart`."""
-    return steps_sigma(steps, mu, **apart(**method))
+def noise(steps: int, gdp: float, **method: float) -> float:
+    """The sigma of a step that makes it mu-GDP, mu = gdp; `method` as in `apart`."""
+    return steps_sigma(steps, gdp, **apart(**method))
 
 
 def unlearn(
@@ -76,19 +86,23 @@ def unlearn(
 ) -> Noisy:  # fmt: skip
     """Fine-tune w (p,) with noise on F_r, the retained samples; decay is F_r's own.
 
+    steps, lr, batch_size   of the noisy part
+    sigma       standard deviation of a step's noise in each weight, as `noise` gives
+    radius      to which w is clipped at the start
+    limit       to which each batch's gradient is clipped
     generator   decides the batches, which may be known
     seed        makes the noise reproducible, and so not private
     """
-    require(F_r.center is None, "the decay of these steps is towards 0; leave `center` out.")
+    check_objective(F_r, w)
     method = apart(radius=radius, limit=limit, lr=lr, decay=F_r.weight_decay)
-    mu, started = steps_gdp(steps, sigma=sigma, **method), time.perf_counter()
-    w, batches = project(w, radius), endless(F_r.n, batch_size, generator)
+    gdp, started = steps_gdp(steps, sigma=sigma, **method), time.perf_counter()
+    w, batches, seen = project(w, radius), endless(F_r.n, batch_size, generator), 0
     for step in bar(range(steps), "noisy fine-tuning"):
-        pushed = project(loss_gradient(F_r.only(next(batches)), w), limit)
-        fresh = sample_noise(w, sigma, None if seed is None else seed + step)
-        w = method["contraction"] * w - lr * pushed + fresh
-    cost = steps * min(batch_size, F_r.n) / F_r.n
-    return Noisy(w, epsilon_of(mu), cost, time.perf_counter() - started)
+        batch = next(batches)
+        pushed = project(loss_gradient(F_r.only(batch), w), limit)
+        w = method["contraction"] * w - lr * pushed + fresh_noise(w, sigma, seed, step)
+        seen += len(batch)
+    return Noisy(w, epsilon_of(gdp), seen / F_r.n, time.perf_counter() - started)
 
 
 def loss_gradient(F: Objective, w: Tensor) -> Tensor:

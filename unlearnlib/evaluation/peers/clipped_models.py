@@ -16,7 +16,9 @@ theta(e, r) the delta at epsilon = e of two Gaussians that are r standard deviat
 Proof. Take the common part min(P, e^epsilon Q) out of both laws P and Q: masses d and
 d + e^epsilon - 1 are left, in ratio e^{e'}. What the next step makes of the two rests is no easier
 to tell apart, at e', than what it makes of the two worst points (joint convexity), and these are
-two Gaussians whose means lie in a ball of this radius.
+two Gaussians whose means lie in a ball of this radius. An upper bound on d may take its place: the
+result grows with it, being a supremum over sets of d (p - q) - (e^epsilon - 1) q, with p >= q the
+chances of a set under the two Gaussians.
 """
 
 from __future__ import annotations
@@ -30,15 +32,15 @@ from scipy.optimize import brentq
 from torch import Generator, Tensor
 
 from ...errors import require, require_counts
-from ...noise import check_budget, check_delta, gaussian_delta, gaussian_sigma, sample_noise
+from ...noise import check_budget, check_delta, gaussian_delta, gaussian_sigma, rounded_up
 from ...objective import Objective
 from ...progress import bar
 from ...projected_sgd import project
 from .clipped_gradients import endless
 from .convex import positive
-from .interpolation import Noisy
+from .interpolation import Noisy, check_objective, fresh_noise
 
-MOST_STEPS = 1_000_000
+MOST_STEPS = 100_000
 
 
 def next_delta(d: float, epsilon: float, ratio: float) -> float:
@@ -68,7 +70,9 @@ def epsilon_after(steps: int, ratio: float, delta: float) -> float:
     high = 1.0
     while too_much(high) > 0:
         high *= 2
-    return 0.0 if too_much(0.0) <= 0 else brentq(too_much, 0.0, high)
+    if too_much(0.0) <= 0:
+        return 0.0
+    return rounded_up(brentq(too_much, 0.0, high), lambda epsilon: too_much(epsilon) <= 0)
 
 
 def steps_needed(epsilon: float, delta: float, ratio: float) -> int:
@@ -97,16 +101,20 @@ def unlearn(
 ) -> Noisy:  # fmt: skip
     """Fine-tune w (p,) with noise on F_r, the retained samples.
 
+    steps, lr, batch_size   of the noisy part
+    sigma       standard deviation of a step's noise in each weight
+    radius      to which w is clipped at each step, before its noise
     generator   decides the batches, which may be known
     seed        makes the noise reproducible, and so not private
     """
+    check_objective(F_r, w)
     require_counts(steps=steps)
     positive(sigma=sigma, radius=radius, lr=lr)
-    started = time.perf_counter()
+    started, seen = time.perf_counter(), 0
     batches = endless(F_r.n, batch_size, generator)
     for step in bar(range(steps), "noisy fine-tuning"):
-        w = project(w - lr * F_r.only(next(batches)).gradient(w), radius)
-        w = w + sample_noise(w, sigma, None if seed is None else seed + step)
-    cost = steps * min(batch_size, F_r.n) / F_r.n
+        batch = next(batches)
+        w = project(w - lr * F_r.only(batch).gradient(w), radius)
+        w, seen = w + fresh_noise(w, sigma, seed, step), seen + len(batch)
     epsilon = partial(epsilon_after, steps, radius / sigma)
-    return Noisy(w, epsilon, cost, time.perf_counter() - started)
+    return Noisy(w, epsilon, seen / F_r.n, time.perf_counter() - started)

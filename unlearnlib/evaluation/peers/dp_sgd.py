@@ -1,20 +1,24 @@
 """DP-SGD (Abadi et al., 2016) with group privacy: who was never learnt need not be unlearnt.
 
-    w <- w - lr ((sum over B of clip(grad f(w, z), limit) + N(0, sigma^2 limit^2 I))/b + decay w)
+    w <- w - lr ((sum over B of clip(grad f(w, z), limit) + N(0, sigma^2 limit^2 I))/size + decay w)
 
-B holds each sample with the same chance b/n. A request for up to k samples is answered by doing
-nothing: the trained model is (epsilon, delta)-close to one that never saw them.
+B holds each sample with the same chance, `rate`. Rate and size are public: a retraining keeps both,
+whatever the number of samples. Requests for up to m samples, all counted together and chosen before
+the model is seen, are answered by doing nothing: it is (epsilon, delta)-close to one that never saw
+them.
 
-`group_epsilon` is the exact loss of k samples at once (Ganesh, 2024): in a step, B holds
-j ~ Bin(k, b/n) of them, so that a mixture of Gaussians j apart is told from one. Published is the
-lemma: (epsilon_1, delta_1) for one sample gives k epsilon_1 and delta_1 (1 + e^epsilon_1 + ... +
-e^((k-1) epsilon_1)) for k. So delta_1 = delta (e^epsilon_1 - 1)/(e^epsilon - 1) suffices.
+`group_epsilon` is the exact loss of m samples at once (Ganesh, 2024): in a step, B holds
+j ~ Bin(m, rate) of them, so that a mixture of Gaussians j apart is told from one. Published is the
+lemma: (epsilon_1, delta_1) for one sample gives epsilon = m epsilon_1 and
+delta = delta_1 (1 + e^epsilon_1 + ... + e^((m-1) epsilon_1)) for m, so that
+delta_1 = delta (e^epsilon_1 - 1)/(e^epsilon - 1) suffices.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from functools import partial
 
 import torch
 from dp_accounting.pld.privacy_loss_distribution import from_mixture_gaussian_mechanism
@@ -23,65 +27,70 @@ from torch import Generator, Tensor
 from torch.func import grad, vmap
 
 from ... import draws
-from ...errors import require_counts
-from ...noise import check_budget, check_delta, sample_noise
+from ...errors import require, require_counts
+from ...noise import check_budget, check_delta
 from ...objective import Objective
 from ...progress import bar
 from ...projected_sgd import project
 from .convex import positive
-from .interpolation import Noisy
+from .interpolation import Noisy, check_objective, fresh_noise
 
 NEGLIGIBLE = 1e-15  # chance of more samples in a batch, counted as a failure at each step
 
 
-def of_one(k: int, epsilon: float, delta: float) -> tuple[float, float]:
-    """(epsilon_1, delta_1) of one sample from which the lemma makes (epsilon, delta) for k."""
-    require_counts(k=k)
+def of_one(m: int, epsilon: float, delta: float) -> tuple[float, float]:
+    """(epsilon_1, delta_1) of one sample from which the lemma makes (epsilon, delta) for m."""
+    require_counts(m=m)
     check_budget(epsilon, delta)
-    return epsilon / k, delta * math.expm1(epsilon / k) / math.expm1(epsilon)
+    return epsilon / m, delta * math.expm1(epsilon / m) / math.expm1(epsilon)
 
 
 def group_epsilon(
-    delta: float, *, k: int, rate: float, sigma: float, steps: int, interval: float = 1e-3
+    delta: float, *, m: int, rate: float, sigma: float, steps: int, interval: float = 1e-3
 ) -> float:
-    """Epsilon of k samples at once, after so many steps at this sampling rate b/n.
+    """Epsilon of m samples at once, after so many steps.
 
+    rate       chance of a sample to be in a batch
+    sigma      noise of a step's sum, in units of `limit`
     interval   of the grid on which privacy losses are added, in epsilon: rounded up
     """
-    require_counts(k=k, steps=steps)
     check_delta(delta)
-    positive(rate=rate, sigma=sigma)
-    most = int(binom.isf(NEGLIGIBLE, k, rate))
-    chances = binom.pmf(range(most + 1), k, rate)
-    lost = steps * float(binom.sf(most, k, rate))
+    _check(m, rate, sigma, steps)
+    most = int(binom.isf(NEGLIGIBLE, m, rate))
+    chances, beyond = binom.pmf(range(most + 1), m, rate), float(binom.sf(most, m, rate))
     one = from_mixture_gaussian_mechanism(
         sigma,
         list(range(most + 1)),
         list(chances / chances.sum()),
         value_discretization_interval=interval,
     )
-    return one.self_compose(steps).get_epsilon_for_delta(delta - lost)
+    # what is cut off costs delta in one direction, and in the other epsilon
+    found = one.self_compose(steps).get_epsilon_for_delta(delta - steps * beyond)
+    return found - steps * math.log1p(-beyond)
 
 
 def train(
     F: Objective, w: Tensor, *, steps: int, lr: float, limit: float, sigma: float, rate: float,
-    k: int, generator: Generator | None = None, seed: int | None = None,
+    size: float, m: int, generator: Generator | None = None, seed: int | None = None,
 ) -> Noisy:  # fmt: skip
-    """Train w (p,) on F; requests for up to k samples are answered already.
+    """Train on F from a w (p,) that knows no sample; requests for up to m are answered already.
 
+    limit       to which each sample's gradient is clipped
+    sigma       noise of a step's sum, in units of `limit`
+    rate, size  chance of a sample to be in a batch, and what a batch's sum is divided by: a public
+                number near rate n, which a retraining keeps
     generator   draws the batches, which have to stay secret; None is torch's own
     seed        makes the noise reproducible, and so not private
     """
-    started, b, seen = time.perf_counter(), rate * F.n, 0
+    check_objective(F, w)
+    _check(m, rate, sigma, steps)
+    positive(lr=lr, limit=limit, size=size)
+    started, seen = time.perf_counter(), 0
     for step in bar(range(steps), "DP-SGD"):
         batch = (draws.uniform(F.n, generator) < rate).nonzero().flatten()
-        fresh = sample_noise(w, sigma * limit, None if seed is None else seed + step)
-        total = fresh + clipped_sum(F, w, batch, limit)
-        w, seen = w - lr * (total / b + F.weight_decay * w), seen + len(batch)
-
-    def epsilon(delta: float) -> float:
-        return group_epsilon(delta, k=k, rate=rate, sigma=sigma, steps=steps)
-
+        total = clipped_sum(F, w, batch, limit) + fresh_noise(w, sigma * limit, seed, step)
+        w, seen = w - lr * (total / size + F.weight_decay * w), seen + len(batch)
+    epsilon = partial(group_epsilon, m=m, rate=rate, sigma=sigma, steps=steps)
     return Noisy(w, epsilon, seen / F.n, time.perf_counter() - started)
 
 
@@ -92,3 +101,9 @@ def clipped_sum(F: Objective, w: Tensor, batch: Tensor, limit: float) -> Tensor:
     x, y = F.batch(batch)
     of_one = grad(lambda w, x, y: F.batch_loss(w, x[None], y[None]))
     return project(vmap(of_one, (None, 0, 0))(w, x, y), limit).sum(0)
+
+
+def _check(m: int, rate: float, sigma: float, steps: int) -> None:
+    require_counts(m=m, steps=steps)
+    positive(sigma=sigma)
+    require(0 < rate <= 1, f"rate is {rate}; a chance lies above 0 and is at most 1.")
