@@ -164,9 +164,9 @@ def band(ax: Axes, table: pd.DataFrame, x: str, y: str, factor: float = 1.0, **l
     ax.plot(stats.index, stats["mean"], **{"ms": 5, "lw": 1.5} | look)
 
 
-def title(ax: Axes, text: str) -> None:
-    """Put a title over one panel, in lines that fit it."""
-    room = PAGE / ax.get_gridspec().ncols - LABELS_TAKE
+def title(ax: Axes, text: str, labels: float = LABELS_TAKE) -> None:
+    """Put a title over one panel, in lines that fit it beside labels of so many inches."""
+    room = PAGE / ax.get_gridspec().ncols - labels
     ax.set_title(wrapped(text, room))
 
 

@@ -110,7 +110,7 @@ def errors(results: Saved) -> Figure:
             ax.plot(rows.moved / rows.Delta, at, marker, color=colour, mfc="none")
         ax.axvline(1, color="#000000", lw=1)
         ax.set(xscale="log", xlabel="distance to the retrained model, in Delta")
-        title(ax, results.numbers["titles"]["value"][pair])
+        title(ax, results.numbers["titles"]["value"][pair], labels=1.7)
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=2)
     headline(fig, f"filled: released, hollow: doing nothing; {runs(table.seed.nunique())}")
