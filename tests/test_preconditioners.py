@@ -81,6 +81,18 @@ def test_kronecker_inverts_the_product_of_the_means(model):
     torch.testing.assert_close(dense(P, F.p) @ by_hand(F, w), torch.eye(F.p).double())
 
 
+@pytest.mark.parametrize("n", [3, 14, 15, 60])
+def test_the_spectrum_is_that_of_the_mean_for_few_samples_and_for_many(n):
+    """30 inputs: from 14 samples down the mean has more zeros than not."""
+    F, _ = softmax(n, size=30)
+    found, x = pre.input_spectrum(F), F.x.flatten(1)
+    d = x.shape[1]
+    assert found.values.shape == (d,) and found.values.amin() >= 0
+    torch.testing.assert_close(found.vectors.T @ found.vectors, torch.eye(d).double())
+    made = found.vectors * found.values @ found.vectors.T
+    torch.testing.assert_close(made, x.T @ x / n)
+
+
 def test_where_all_samples_bend_alike_it_is_the_hessian():
     F, roots = softmax()
     w = torch.zeros(F.p, dtype=torch.float64)
