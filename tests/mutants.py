@@ -319,8 +319,8 @@ MUTANTS = [
     Mutant("evaluation/peers/clipped_gradients.py", '"gap": 2 * lr * limit', '"gap": lr * limit'),
     Mutant(
         "evaluation/peers/clipped_gradients.py",
-        "w, batches = project(w, radius), endless",
-        "w, batches = w, endless",
+        "w, batches, seen = project(w, radius), endless",
+        "w, batches, seen = w, endless",
     ),
     Mutant("evaluation/peers/clipped_gradients.py", "- F.weight_decay * w", ""),
     Mutant("evaluation/peers/clipped_gradients.py", "1 - lr * decay}", "1.0}"),
