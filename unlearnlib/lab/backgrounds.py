@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from .data import brightness
+
 SIDE = 32
 # Of a piece of a photograph, each drawn evenly between its ends
 CONTRAST, LIGHT = (0.5, 1.4), (-0.15, 0.15)
@@ -37,7 +39,7 @@ def pieces(photographs: np.ndarray, count: int, g: Generator) -> Tensor:
     )
     steps = torch.arange(SIDE, device="cpu")
     found = torch.from_numpy(photographs)[which, top + steps[:, None], left + steps]
-    return found.permute(0, 3, 1, 2).float() / 255
+    return brightness(found.permute(0, 3, 1, 2))
 
 
 def recoloured(x: Tensor, g: Generator) -> Tensor:

@@ -90,7 +90,7 @@ def images(count: int) -> tuple[Tensor, Tensor]:
     over = torch.cat(
         [recoloured(pieces(photographs, count // 2, g), g), textures(count - count // 2, g)]
     )
-    seen = (pad(digits.float() / 255, (2, 2, 2, 2)) - over).abs()  # as MNIST-M is made
+    seen = (pad(data.brightness(digits), (2, 2, 2, 2)) - over).abs()  # as MNIST-M is made
     return (255 * seen).byte(), y
 
 
