@@ -543,6 +543,7 @@ def test_a_rate_is_a_chance(rate):
         dp_sgd.group_epsilon(1e-5, m=1, rate=rate, sigma=1.0, steps=1)
 
 
-def test_the_bound_of_rewinding_is_the_formula():
-    found = rewind.sensitivity(5, 2, m=3, n=8, g=2.0, L=2.0, lr=0.1)
-    assert found == pytest.approx(0.1 * (2 * 3 * 2.0 / 8) * 1.2**2 * (1 + 1.2 + 1.44))
+@pytest.mark.parametrize(("mu", "q"), [(0.0, 1.2), (0.5, 0.95)])
+def test_the_bound_of_rewinding_is_the_formula(mu, q):
+    found = rewind.sensitivity(5, 2, m=3, n=8, g=2.0, L=2.0, lr=0.1, mu=mu)
+    assert found == pytest.approx(0.1 * (2 * 3 * 2.0 / 8) * q**2 * (1 + q + q**2))
