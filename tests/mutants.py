@@ -396,6 +396,8 @@ MUTANTS = [
     Mutant("lab/preconditioners.py", "sizes.topk(", "(-sizes).topk("),
     Mutant("lab/preconditioners.py", "F.reduce(total) / F.n", "F.reduce(total)"),
     Mutant("lab/preconditioners.py", "- p[:, None, :]", ""),
+    Mutant("lab/preconditioners.py", "pad(s.square(), (0, d - F.n))", "pad(s, (0, d - F.n))"),
+    Mutant("lab/preconditioners.py", "V.T.contiguous()", "V.contiguous()"),
     Mutant("lab/convex_network.py", "self.signs[None] - (p @ self.signs)[:, None]", "self.signs"),
     Mutant("lab/convex_network.py", "self.gain * (1 - fired**2)", "self.gain * (1 - fired)"),
     Mutant("lab/features.py", "(ROUNDED * x).to(dtype)", "x.to(dtype)"),
