@@ -71,13 +71,10 @@ def plateau(accuracies: Sequence[float]) -> int:
     return int(near.argmax()) + 1
 
 
-def request_seconds(
-    d: Experiment, method: str, lam: float, whole: Tensor | None, times: int
-) -> float:
-    """Seconds of a whole request, from the indices to noisy weights: median of `times`.
+def kept_seconds(d: Experiment, method: str, lam: float, whole: Tensor, times: int) -> float:
+    """Seconds of a request whose training kept `whole`, grad F(w): median of `times`.
 
-    whole   grad F(w), kept from training: the request then takes the gradient of the forgotten
-            images alone. None: it takes that of all retained images
+    From the indices to noisy weights. Of the gradients it takes that of the forgotten images alone.
     """
     solver = SOLVERS[method]
     return seconds_of(lambda: released(d, estimate_by(solver, d, lam, whole=whole), SIGMA), times)

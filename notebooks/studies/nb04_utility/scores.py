@@ -52,16 +52,14 @@ def tuning_row(pair: Pair, method: Method, trial: dict) -> dict:
 def score_row(contenders: dict[str, Contender], method: str) -> dict:
     """F1 of one method on the three sets, and how close it comes to retraining.
 
-    gap      difference to retraining's F1 on the forgotten images
-    ToW      Tug-of-War against retraining: 1 where F1 agrees on all three sets
-    seconds  of a method; None for a trained model, which may come from another machine
+    gap   difference to retraining's F1 on the forgotten images
+    ToW   Tug-of-War against retraining: 1 where F1 agrees on all three sets
     """
     contender, reference = contenders[method], contenders["retrained"].scores
     gap = abs(contender.scores["forgotten"] - reference["forgotten"])
     closeness = {"gap": gap, "ToW": tug_of_war(contender.scores, reference)}
     setting = ", ".join(map(number, contender.setting))
-    seconds = contender.seconds if method in METHODS else None
-    return contender.scores | closeness | {"seconds": seconds, "setting": setting}
+    return contender.scores | closeness | {"setting": setting}
 
 
 def difference_rows(seeds: Sequence[Mapping[str, Contender]], method: str) -> list[dict]:
