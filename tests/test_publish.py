@@ -53,8 +53,11 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "repository_root", lambda: tmp_path)
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / ".cache"))
     monkeypatch.setenv("UNLEARNLIB_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.delitem(sys.modules, "studies", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [n for n in sys.modules if n.partition(".")[0] == "studies"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "studies", None)  # so that it is gone again afterwards
+    del sys.modules["studies"]
     (tmp_path / "README.md").write_text(README)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "README.md").write_text(FIGURES)
@@ -220,6 +223,14 @@ def test_figures_minutes_and_a_studys_own_tables_are_listed(root):
     assert "### 00_start\n\nA start, for whom it may concern (Section 1) (" in page.read_text()
     assert table(page, "minutes")[1][:2] == ["00_start", "1.5"]
     assert table(page, "speed") == [["of timed"]]
+
+
+def test_a_notebook_that_was_not_run_yet_is_listed_without_results(root):
+    write(root / "notebooks" / "01_next.ipynb", cells())
+    assert publish.main(["--notebook", "00_start"]) == 0
+    rows = table(root / "figures" / "README.md", "minutes")
+    assert rows[2] == ["01_next", "1.5", "not run yet"] and rows[3][:2] == ["all", "3.0"]
+    assert publish.main(["--notebook", "01_next"]) == 1
 
 
 def test_one_notebook_is_published_without_the_others(root):

@@ -29,10 +29,12 @@ CLAIM_COLUMNS = ("claim", "the paper", "measured here", "verdict", "why")
 def tables(folder: Path) -> dict[Path, dict[str, str]]:
     """Return {document: {name of the table: its Markdown}}.
 
-    Raises DataError if the results of a notebook are missing or were made from uncommitted code.
+    A notebook that was not run yet is listed without results. Raises DataError for results that
+    were made from uncommitted code.
     """
-    saved = {name: load(name, PROFILE) for name in all_studies(folder)}
-    notebooks = [saved[path.stem] for path in all_in(folder)]
+    there = [name for name in all_studies(folder) if results_path(name, PROFILE).exists()]
+    saved = {name: load(name, PROFILE) for name in there}
+    notebooks = [saved[path.stem] for path in all_in(folder) if path.stem in saved]
     for results in saved.values():
         _refuse_unknown_source(results)
     shown = {
@@ -137,13 +139,16 @@ def _counts(claims: Sequence[dict], whose: str) -> str:
 
 def minutes_table(folder: Path, notebooks: Sequence[Saved]) -> str:
     """Minutes of each notebook: planned at quick, measured at laptop."""
-    planned = [
-        planned_minutes(read_notebook(path, "check it out anew")) or 0.0 for path in all_in(folder)
+    taken = {r.notebook: r.provenance["seconds"] / 60 for r in notebooks}
+    planned = {
+        path.stem: planned_minutes(read_notebook(path, "check it out anew")) or 0.0
+        for path in all_in(folder)
+    }
+    rows = [
+        (name, f"{minutes:g}", f"{taken[name]:.1f}" if name in taken else "not run yet")
+        for name, minutes in planned.items()
     ]
-    taken = [results.provenance["seconds"] / 60 for results in notebooks]
-    names = [results.notebook for results in notebooks]
-    rows = [(n, f"{p:g}", f"{t:.1f}") for n, p, t in zip(names, planned, taken, strict=True)]
-    rows.append(("all", f"{sum(planned):.1f}", f"{sum(taken):.0f}"))
+    rows.append(("all", f"{sum(planned.values()):.1f}", f"{sum(taken.values()):.0f}"))
     return markdown(("notebook", "planned at `quick`", f"taken at `{PROFILE}`"), rows)
 
 

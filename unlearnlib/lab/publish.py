@@ -20,7 +20,7 @@ from . import documents
 from .files import cache_root, repository_root, write_whole
 from .heartbeat import say
 from .notebooks import code_cells, named, read_notebook, without_comments
-from .results import command
+from .results import command, load
 
 PROFILE = documents.PROFILE
 
@@ -60,8 +60,9 @@ def published(source: Path) -> NotebookNode:
     """The notebook with the outputs of its last laptop run, cleaned of the run's metadata.
 
     Raises DataError if it was not run, or if its code has changed since: the outputs must belong
-    to the code beside them.
+    to the code beside them, and to results that are there.
     """
+    load(source.stem, PROFILE)
     executed = cache_root() / "executed" / PROFILE / source.name
     remedy = f"run `{command(source.stem, PROFILE)}`"
     require(executed.exists(), f"{source.name} has no {PROFILE} run yet: {remedy}", DataError)
