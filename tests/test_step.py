@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unlearnlib import project
+from unlearnlib import InputError, project
 from unlearnlib.evaluation.metrics import accuracy, distance
 from unlearnlib.lab import profiles, step
 from unlearnlib.lab.experiments import Experiment
@@ -27,6 +27,14 @@ def test_the_estimate_is_the_newton_step_by_a_dense_solve():
     H = F_r.hessian(tiny.w.double()) + lam * torch.eye(F_r.p, dtype=torch.float64)
     by_hand = torch.linalg.solve(H, F_r.gradient(tiny.w.double()))
     assert distance(w, tiny.w.double() - by_hand) < 1e-2 * float(by_hand.norm())
+
+
+def test_a_kept_gradient_gives_the_same_estimate(d):
+    whole = d.F_trained.gradient(d.w)
+    kept, anew = step.estimate(d, 50.0, whole=whole), step.estimate(d, 50.0)
+    assert distance(kept, anew) < 1e-3 * distance(anew, d.w)
+    with pytest.raises(InputError, match="whole"):
+        step.estimate(d, 50.0, whole=whole[:-1])
 
 
 def test_the_estimate_is_projected_into_the_ball(d):

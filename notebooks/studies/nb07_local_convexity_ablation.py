@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from unlearnlib.bounds import trivial_bound
 from unlearnlib.errors import NegativeCurvatureError
@@ -27,16 +28,17 @@ def grid(pair: Pair) -> tuple[float, ...]:
     return (*pair.dampings, 10 * most, 100 * most)
 
 
-def damping_row(d: Experiment, lam: float) -> dict:
+def damping_row(d: Experiment, lam: float, whole: Tensor) -> dict:
     """Bound by parts, and distances of the real step, at one damping.
 
+    whole                  grad F(w), the same at each damping
     nothing, error         distance to the retrained model, without a step and with it
     warm, nothing; warm    the same to the warm-started one
     """
     row = curvature.bound(d, lam) | {"2C": trivial_bound(d.pair.C)}
     row |= {"nothing": distance(d.w, d.retrained.w), "warm, nothing": distance(d.w, d.warm.w)}
     try:
-        w = step.estimate(d, lam)
+        w = step.estimate(d, lam, whole=whole)
     except NegativeCurvatureError:
         return row | {"refused": True}
     ends = {"error": distance(w, d.retrained.w), "warm": distance(w, d.warm.w)}

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -65,6 +66,7 @@ def measure(d: Experiment) -> Known:
     return Known(**load_or_make("constants", d.identity, look).info)
 
 
+@lru_cache(maxsize=32)  # a pass over all retained images, asked for at each damping
 def residual(d: Experiment) -> float:
     """G = ||grad F_r|| at the retrained model: known only after retraining, so not on a card."""
     return float(d.F_r.with_buffers(d.retrained.buffers).gradient(d.retrained.w).norm())

@@ -27,12 +27,15 @@ TOL, MAX_STEPS = 1e-3, 50
 NOISE = "noise alone"  # no method, but what noise does without a step
 
 
-def estimate(d: Experiment, lam: float, gradient: str = "retained") -> Tensor:
-    """The estimate of d.retrained.w, before any noise, to a relative residual of TOL."""
-    solver = solve_on(hessian_sample(d))
-    return projected_step(
-        d.F_trained, d.w, d.forget, C=d.pair.C, lam=lam, solver=solver, gradient=gradient
-    )
+def estimate(
+    d: Experiment, lam: float, gradient: str = "retained", whole: Tensor | None = None
+) -> Tensor:
+    """The estimate of d.retrained.w, before any noise, to a relative residual of TOL.
+
+    whole   grad F(w), where several dampings are tried: no pass over all images is taken then
+    """
+    how = dict(lam=lam, solver=solve_on(hessian_sample(d)), gradient=gradient, whole=whole)
+    return projected_step(d.F_trained, d.w, d.forget, C=d.pair.C, **how)
 
 
 def projected_step(
