@@ -487,5 +487,5 @@ def test_features_are_in_the_key_of_a_training(images):
         proved.softmax(images, DECAY, Features("f", "a formula", lambda x: x + 1.0, {"k": k}))
         for k in (0, 1)
     ]
-    keys = [problem._key(G) for problem in (*ends, proved.softmax(images, DECAY))]
+    keys = [problem.key(G) for problem in (*ends, proved.softmax(images, DECAY))]
     assert keys[0] != keys[1] and len({repr(key) for key in keys}) == 3

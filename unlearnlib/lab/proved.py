@@ -163,7 +163,7 @@ class Problem:
     def trained(self, G: float, without: Sequence[int] = ()) -> Refinement:
         """From zero weights to ||grad|| <= G, on all images or without some; kept in the store."""
         F = self.F.without(without) if len(without) else self.F
-        key = self._key(G) | {"without": sorted(int(i) for i in without)}
+        key = self.key(G) | {"without": sorted(int(i) for i in without)}
 
         def make() -> tuple[dict[str, Tensor], dict]:
             start, P = torch.zeros_like(F.initial()), self.anew()
@@ -206,7 +206,7 @@ class Problem:
             tensors = {"positions": P.positions, "inverse": P.inverse}
             return tensors | {"bends": P.P.bends, "U": P.P.U}, {"seconds": made.seconds}
 
-        kept = load_or_make("prepared", self._key(G) | {"directions": DIRECTIONS}, make, RECIPE)
+        kept = load_or_make("prepared", self.key(G) | {"directions": DIRECTIONS}, make, RECIPE)
         parts = kept.tensors
         P = Kronecker(parts["bends"], parts["U"], self.inputs, self.weight_decay)
         P = Sharpened(P, parts["positions"], parts["inverse"])
@@ -255,7 +255,7 @@ class Problem:
             "known": self.known,
         }
 
-    def _key(self, G: float) -> dict:
+    def key(self, G: float) -> dict:
         """What decides a training down to G."""
         return self.settings | {"features": self.features.key, "data": self.images.digest, "G": G}
 

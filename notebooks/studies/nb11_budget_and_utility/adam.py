@@ -11,12 +11,11 @@ from collections.abc import Sequence
 import torch
 
 from unlearnlib.evaluation.metrics import accuracy
+from unlearnlib.lab.lineup import held_out
 from unlearnlib.lab.proved import Problem, curvature
 from unlearnlib.lab.seeds import generator
 from unlearnlib.objective import Objective
 from unlearnlib.projected_sgd import Run, projected_sgd
-
-from .models import held_out
 
 RATES = (1e-3, 1e-2, 1e-1)  # in a logit; the best of them on held-out images is taken; ours
 EPOCHS = 12  # that we wait for; ours

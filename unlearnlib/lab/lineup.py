@@ -1,4 +1,4 @@
-"""The proved models of this notebook: on which data, from which features, with which decay.
+"""The proved models that take part: on which data, from which features, with which decay.
 
 features = features_of(pair, images, profile)
 rows = [decay_row(proved.softmax(images, decay, features)) for decay in DECAYS]
