@@ -108,5 +108,10 @@ def test_it_says_how_many_seeds_could_tell():
         wide.seeds_needed(0)
 
 
+@pytest.mark.parametrize(("low", "high", "seeds"), [(-1, 5, 5), (1, 3, 3), (-2, 2, float("inf"))])
+def test_so_many_seeds_would_show_that_it_is_not_zero(low, high, seeds):
+    assert Interval((low + high) / 2, low, high, 2).seeds_to_show() == seeds
+
+
 def test_an_interval_knows_its_seeds():
     assert difference(runs(0.9, seeds=4), runs(0.8, seeds=4)).seeds == 4

@@ -177,3 +177,18 @@ def test_requests_are_fast_where_each_size_is(times, verdict):
 def test_an_audit_refutes_what_it_shows_more_than(shown, verdict):
     found = pd.DataFrame({"audited": [shown], "claimed": [1.0]}, index=["a release"])
     assert verdicts.not_refuted(found, "a release")[0] == verdict
+
+
+def test_a_way_outruns_retraining_by_a_point_in_every_case():
+    ahead = {"a": {"x": 0.01, "y": 0.02}, "b": {"x": 0.5, "y": -0.5}}
+    assert verdicts.outruns(ahead)[0] == "reproduced"
+    ahead["a"]["x"] = 0.0099
+    found, why = verdicts.outruns(ahead)
+    assert found == "partly" and why == "a point ahead in every case: none; in some: a, b"
+    assert verdicts.outruns({"a": {"x": 0.0099, "y": -1.0}})[0] == "not reproduced"
+
+
+def test_a_way_is_cheapest_where_it_is_taken():
+    assert verdicts.cheapest({"x": "ours", "y": "ours"}, "ours")[0] == "reproduced"
+    assert verdicts.cheapest({"x": "ours", "y": "theirs"}, "ours")[0] == "partly"
+    assert verdicts.cheapest({"x": "theirs"}, "ours")[0] == "not reproduced"

@@ -48,10 +48,15 @@ class Interval:
         mean's distance from the margin.
         """
         require(margin > 0, f"margin is {margin}; it must be > 0.")
-        room, half = abs(margin - abs(self.mean)), (self.high - self.low) / 2
-        if room == 0:
-            return math.inf
-        return max(self.seeds + 1, math.ceil(self.seeds * (half / room) ** 2))
+        return self._seeds_for(abs(margin - abs(self.mean)))
+
+    def seeds_to_show(self) -> float:
+        """The same for telling that it is not 0."""
+        return self._seeds_for(abs(self.mean))
+
+    def _seeds_for(self, room: float) -> float:
+        half = (self.high - self.low) / 2
+        return max(self.seeds + 1, math.ceil(self.seeds * (half / room) ** 2)) if room else math.inf
 
 
 def difference(

@@ -162,7 +162,7 @@ def close(differences: pd.DataFrame, rivals: Sequence[str], who: str) -> Verdict
 
     signal = of("trained", "forgotten")
     if signal.low <= 0:
-        return NOT_JUDGED, f"nothing to unlearn: {signal.mean:.3g}, {signal.low:.3g} at least"
+        return NOT_JUDGED, f"not shown that there is anything to unlearn: {_unclear(signal)}"
     margin = THIRD * signal.mean
     sets = {samples: of(who, samples) for samples in SETS}
     verdict, why = _within(sets, margin)
@@ -202,8 +202,8 @@ def hidden(differences: pd.DataFrame, who: str) -> Verdict:
     """
     signal = _interval(differences.loc["trained"])
     if signal.low <= 0:
-        seen = f"{signal.mean:+.3g}, {signal.low:+.3g} at least"
-        return NOT_JUDGED, f"the attack sees no more in the trained model than retrained: {seen}"
+        said = "not shown that the attack sees more in the trained model than in the retrained"
+        return NOT_JUDGED, f"{said}: {_unclear(signal)}"
     return _within({"AUC": _interval(differences.loc[who])}, THIRD * signal.mean)
 
 
@@ -384,7 +384,33 @@ def measures(noise: pd.DataFrame) -> Verdict:
     return _counted(int(fair.sum()), len(fair), "attackers that score pure noise as chance")
 
 
+# ---- notebook 13 -------------------------------------------------------------------------------
+
+
+def outruns(ahead: Mapping[str, Mapping[str, float]]) -> Verdict:
+    """Reproduced if some way is a point more accurate than retraining at equal work in every case.
+
+    "partly" if one is in some case.
+
+    ahead   by way and case: the mean accuracy over the budget less that of retraining
+    """
+    in_all = [way for way, by_case in ahead.items() if min(by_case.values()) >= POINT]
+    in_some = [way for way, by_case in ahead.items() if max(by_case.values()) >= POINT]
+    why = f"a point ahead in every case: {_listed(in_all)}; in some: {_listed(in_some)}"
+    return _verdict(bool(in_all), bool(in_some)), why
+
+
+def cheapest(taken: Mapping[str, str], way: str) -> Verdict:
+    """Reproduced if this way is the cheapest that is as good as retraining, for every model."""
+    count = sum(best == way for best in taken.values())
+    return _counted(count, len(taken), "models for which it is the cheapest")
+
+
 # ---- what the rules share ----------------------------------------------------------------------
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _halves(yes: bool) -> str:
@@ -410,6 +436,13 @@ def _within(found: Mapping[str, Interval], margin: float) -> Verdict:
         told = f"unclear whether within {margin:.3g} on {', '.join(unclear)}"
         return NOT_JUDGED, f"{told}; about {needed:,} seeds could tell"
     return REPRODUCED, f"within a margin of {margin:.3g} on {', '.join(found)}"
+
+
+def _unclear(signal: Interval) -> str:
+    """A difference whose interval holds 0, and how many seeds could tell."""
+    found = f"{signal.mean:.3g} ({signal.low:.3g} to {signal.high:.3g})"
+    needed = signal.seeds_to_show()
+    return f"{found} at {signal.seeds} seeds; about {needed:,} could tell"
 
 
 def _interval(row: pd.Series) -> Interval:
