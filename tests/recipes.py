@@ -14,6 +14,7 @@ import torch
 from studies.nb05_membership_inference import shadows as many
 from studies.nb11_budget_and_utility import worlds
 from studies.nb12_paper_and_release import training
+from studies.nb13_frontier import cases, curves, ways
 from unlearnlib.lab import (
     contenders,
     curvature,
@@ -68,6 +69,7 @@ def made():
     }
     numbers["constants"] = asdict(curvature.measure(mlp))
     numbers["curvature"] = {"largest": methods.largest_curvature(mlp)}
+    numbers["frontier"] = frontier()
     return {kind: {"recipe": recipe(kind), "numbers": own} for kind, own in numbers.items()}
 
 
@@ -107,6 +109,18 @@ def maps():
     """What the network of public digits sees in an image, weighted as each map has norm 1."""
     seen = drawn.network(40)(torch.linspace(0, 1, 3072).view(1, 3, 32, 32)).flatten()
     return seen * torch.linspace(-1, 1, len(seen))
+
+
+def frontier():
+    """The mean accuracy of a curve, of some ways to forget."""
+    images = data.load("mnist5k").subset(100, 400)
+    case = cases.of_problem("softmax", proved.softmax(images), forget=5)
+    asked, found = case.requests()[cases.AS_PAPER], {}
+    for name in (ways.RETRAINING, "clipped gradients", ways.OURS):
+        setting = ways.WAYS[name].settings(case)[-1]
+        rows = curves.curve(case, asked, ways.WAYS[name], 1.0, setting, 0)
+        found[name] = sum(row["accuracy"] for row in rows) / len(rows)
+    return found
 
 
 def solved(problem):

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from unlearnlib.lab.files import repository_root
 
-NAME = "13_decay"
+NAME = "14_decay"
 STUDY = '''"""The decay of a toy, against the distance that forgetting moves it (ours)."""
 
 from unlearnlib import newton_update, projected_sgd
@@ -39,14 +39,14 @@ FIGURES = (decays,)
 '''
 CELLS = [
     """import numpy as np
-from studies import nb13_decay as study
+from studies import nb14_decay as study
 
 from unlearnlib.lab import nulls, profiles, verdicts
 from unlearnlib.lab.plots import save
 from unlearnlib.lab.results import Results
 
 profile = profiles.active(profile)
-results = Results("13_decay", profile)""",
+results = Results("14_decay", profile)""",
     """rows = [study.decay_row(decay) for decay in (0.1, 0.3, 1.0)]
 results.record("decays", rows)
 save(study.decays, results)""",
@@ -63,7 +63,7 @@ def shrinks(moved: Sequence[float]) -> Verdict:
     """Each is below the one before."""
     return _verdict(all(b < a for a, b in zip(moved, moved[1:], strict=False)), False), "by decay"
 '''
-TEST = """from studies.nb13_decay import decay_row
+TEST = """from studies.nb14_decay import decay_row
 
 
 def test_a_larger_decay_moves_less():
@@ -72,7 +72,7 @@ def test_a_larger_decay_moves_less():
 
 
 def notebook():
-    opening = new_markdown_cell("# 13. The decay\n\nAbout **0.1 minutes** at `quick`.")
+    opening = new_markdown_cell("# 14. The decay\n\nAbout **0.1 minutes** at `quick`.")
     parameters = new_code_cell('profile = "quick"', metadata={"tags": ["parameters"]})
     code = [new_code_cell(source) for source in CELLS]
     claims, end = map(new_markdown_cell, ("## Claims", "## Exercises\n\nOne.\n\n## Next\n\nNone."))
@@ -151,13 +151,13 @@ def test_it_is_run_drawn_and_published(copy):
     shows = "The decay of a toy, against the distance that forgetting moves it (ours)"
     assert f"| [{NAME}](notebooks/{NAME}.ipynb) | {shows} |" in readme
     assert f"[decays](laptop/{NAME}/decays.png) | Distance moved, by decay |" in results
-    assert "a larger decay moves less ([13](../notebooks/13_decay.ipynb)) | not quoted |" in results
+    assert "a larger decay moves less ([14](../notebooks/14_decay.ipynb)) | not quoted |" in results
     assert f"| {NAME} | 0.1 |" in results
     cells = json.loads((copy / "notebooks" / f"{NAME}.ipynb").read_text())["cells"]
     assert cells[-2]["outputs"] and cells[-2]["execution_count"] == 4
     touched = {Path(line[3:]).parts[0] for line in git(copy, "status", "--porcelain").splitlines()}
     assert touched == {"README.md", "figures", "notebooks"}
-    laws = "13_decay or documents or minutes or each_committed_figure"
+    laws = "14_decay or documents or minutes or each_committed_figure"
     run(
         copy,
         "pytest",

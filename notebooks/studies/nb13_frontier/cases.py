@@ -1,0 +1,212 @@
+"""The models that take part: what they are trained on, and what is known of their objectives.
+
+for build in line_up(profile):
+    case = build()               one at a time, as features take a gigabyte
+    case.held_out                the same without a fifth of the images, to tune on
+
+Whatever a method begins with, it goes on by `train_on`: Adam on what is retained, without noise,
+which costs no privacy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from unlearnlib import draws
+from unlearnlib.evaluation.metrics import accuracy
+from unlearnlib.lab import curvature, lineup, proved
+from unlearnlib.lab.experiments import Experiment
+from unlearnlib.lab.profiles import Pair, Profile
+from unlearnlib.lab.proved import Problem
+from unlearnlib.lab.requests import asked
+from unlearnlib.lab.seeds import generator
+from unlearnlib.lab.settings import TUNING_SEED
+from unlearnlib.objective import Objective
+from unlearnlib.projected_sgd import projected_sgd
+
+EPOCHS = 10  # passes over the retained images that every method may spend, the noisy part included
+ONE, AS_PAPER, TENTH = "one image", "as many as the paper", "a tenth"
+PROVED, MEASURED = "proved", "measured at the trained model"
+TAKE_PART = ("mlp_mnist", "allcnn_cifar10")  # pairs whose data is used
+TANH = ("tanh network", "mlp")  # on digits alone, where pixels are enough for it
+LOGIT_RATE = 1e-2  # of Adam on the proved models, in a logit; ours
+BATCH = 128  # of training without noise: released code default
+LOOKED_AT = 2000  # samples whose gradients are looked at, where no bound on them is proved
+
+
+@dataclass(frozen=True)
+class Known:
+    """Constants of a case's objective, everywhere that training may come to.
+
+    mu       strong convexity, 0 for none;  L  smoothness;  g  bound on a sample's loss gradient
+    source   PROVED or MEASURED: an epsilon that rests on measured ones is an assumption
+    """
+
+    mu: float
+    L: float
+    g: float
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model that was trained, and is asked to forget.
+
+    F        the objective of training, in single precision
+    judge    on the images that accuracy is measured on
+    start    (p,), weights that know no image;  w  (p,), trained on all images
+    lr       of Adam
+    scale    1/scale is the size of weights that move a logit by about 1: 1 for most models
+    forget   how many images the paper's request names
+    key      what decides w, for the store
+    retrained   (forget) -> weights of a retraining to the end, and its gradients
+    problem  where all is proved; None for the paper's network
+    """
+
+    name: str
+    title: str
+    F: Objective = field(repr=False)
+    judge: Objective = field(repr=False)
+    start: Tensor = field(repr=False)
+    w: Tensor = field(repr=False)
+    lr: float
+    scale: float
+    forget: int
+    seed: int
+    key: dict = field(repr=False)
+    retrained: Callable[[Tensor], tuple[Tensor, float]] = field(repr=False)
+    measure: Callable[[], Known] = field(repr=False)
+    tuning: Callable[[], Case] | None = field(repr=False, default=None)
+    problem: Problem | None = field(repr=False, default=None)
+
+    @cached_property
+    def known(self) -> Known:
+        return self.measure()
+
+    @cached_property
+    def held_out(self) -> Case:
+        """The same model without a fifth of the training images, judged on these."""
+        return self.tuning()
+
+    def requests(self) -> dict[str, Tensor]:
+        """What is to be forgotten: images at random, a larger request holding a smaller one."""
+        order = draws.order(self.F.n, generator("sizes", self.seed))
+        counts = {ONE: 1, AS_PAPER: self.forget, TENTH: self.F.n // 10}
+        return {name: order[:count].sort().values for name, count in counts.items()}
+
+    def train_on(self, F: Objective, w: Tensor, epochs: int, seed: int) -> list[float]:
+        """Accuracy after each epoch of training w on F without noise."""
+        run = projected_sgd(
+            F,
+            w.to(F.dtype),
+            epochs=epochs,
+            lr=self.lr,
+            optimizer="adam",
+            batch_size=min(BATCH, F.n),
+            generator=generator("frontier", seed),
+            monitor=lambda w, buffers: {"score": accuracy(self.judge, w)},
+        )
+        return [epoch["score"] for epoch in run.history]
+
+
+def line_up(profile: Profile) -> list[Callable[[], Case]]:
+    """What builds the cases: the paper's MLP, the tanh network, softmax regression on features.
+
+    The last on coloured photographs too, where the profile has them.
+    """
+    builders = [partial(of_network, profile.mlp_mnist, profile.mlp_mnist.seeds[0])]
+    for pair in (profile.pairs[name] for name in TAKE_PART if name in profile.pairs):
+        d = Experiment(pair, pair.seeds[0])
+        features = lineup.features_of(pair, d.images, profile)
+        rows = [
+            lineup.decay_row(proved.softmax(d.images, decay, features)) for decay in lineup.DECAYS
+        ]
+        for entry in lineup.line_up(pair, d.images, features, lineup.best_decay(rows), profile):
+            if entry.given == lineup.FEATURES or (entry.model, pair.model) == TANH:
+                builders.append(partial(_of_entry, entry, d))
+    return builders
+
+
+def _of_entry(entry: lineup.Entry, d: Experiment) -> Case:
+    return of_problem(f"{entry.label} ({d.images.name})", entry.build(), len(d.forget))
+
+
+def of_network(pair: Pair, seed: int, tuning: bool = False) -> Case:
+    """The paper's network. Of its constants none is proved: they are those at the trained model."""
+    d = Experiment(pair, TUNING_SEED if tuning else seed, tuning)
+
+    def measure() -> Known:
+        return Known(
+            0.0, curvature.measure(d).L, steepest(d.F, d.w), "measured at the trained model"
+        )
+
+    return Case(
+        f"MLP, pixels ({d.images.name})",
+        d.title,
+        d.F,
+        d.F_test,
+        d.F.initial(),
+        d.w,
+        lr=pair.lr,
+        scale=1.0,
+        forget=len(d.forget),
+        seed=seed,
+        key=d.identity,
+        retrained=lambda forget: (asked(d, forget).retrained.w, float(pair.epochs)),
+        measure=measure,
+        tuning=None if tuning else lambda: of_network(pair, seed, tuning=True),
+    )
+
+
+def of_problem(
+    name: str, problem: Problem, forget: int, seed: int = 0, aside: Sequence[int] = ()
+) -> Case:
+    """A model of lab/proved.py, with the constants that are proved there.
+
+    aside   images that it is not trained on, and judged on
+    """
+    F, judge = single(problem.F), single(problem.F_test)
+    if len(aside):
+        F, judge = F.without(aside), F.only(aside)
+    known = Known(problem.mu, problem.L, problem.sample_gradient, PROVED)
+
+    def retrained(forget: Tensor) -> tuple[Tensor, float]:
+        again = problem.trained(problem.gradient_for(1.0), without=forget.tolist())
+        return again.w.to(F.dtype), again.gradients
+
+    tuned = lambda: of_problem(name, problem, forget, seed, lineup.held_out(problem))  # noqa: E731
+    return Case(
+        name,
+        f"{problem.images.title}, {problem.features.name}",
+        F,
+        judge,
+        torch.zeros_like(F.initial()),
+        problem.trained(problem.gradient_for(1.0), without=aside).w.to(F.dtype),
+        lr=LOGIT_RATE / problem.reach,
+        scale=problem.reach,
+        forget=forget,
+        seed=seed,
+        key=problem.key(problem.gradient_for(1.0)) | {"aside": list(aside)},
+        retrained=retrained,
+        measure=lambda: known,
+        tuning=None if len(aside) else tuned,
+        problem=problem,
+    )
+
+
+def single(F: Objective) -> Objective:
+    """F in single precision, in which training and noisy steps are computed."""
+    return F.to(torch.float32)
+
+
+def steepest(F: Objective, w: Tensor) -> float:
+    """The largest gradient norm of one sample's loss at w, among LOOKED_AT samples."""
+    x, y = F.batch(draws.order(F.n, generator("frontier", 0))[:LOOKED_AT])
+    of_one = grad(lambda w, x, y: F.batch_loss(w, x[None], y[None]))
+    return float(vmap(of_one, (None, 0, 0))(w, x, y).norm(dim=1).max())

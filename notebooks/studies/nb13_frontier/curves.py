@@ -1,0 +1,89 @@
+"""Accuracy against compute at a given epsilon, and the one rule by which all knobs are tuned.
+
+best = tuned(case, way)                                     on held-out training images
+rows = curve(case, forget, way, 1.0, best.setting, seed=0)  gradients spent, accuracy
+
+**The rule.** Each setting is tried once, at epsilon = 1, on a request as large as the paper's, on a
+fifth of the training images that no training saw. Kept is the one whose accuracy is highest in the
+mean over the budget: EPOCHS gradients of all retained images, noisy ones included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unlearnlib.errors import InputError
+from unlearnlib.evaluation.metrics import accuracy
+from unlearnlib.lab.settings import TUNING_SEED
+from unlearnlib.lab.store import load_or_make
+
+from .cases import AS_PAPER, EPOCHS, Case
+from .ways import Setting, Way, left
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The setting kept, and the trials: each {"setting", "score"} or {"setting", "refused"}."""
+
+    setting: Setting
+    trials: list[dict]
+
+
+def tuned(case: Case, way: Way) -> Tuned:
+    """The setting that is best on held-out images; the mildest of equals."""
+    settings, held_out = list(way.settings(case)), case.held_out
+    if len(settings) == 1:
+        return Tuned(settings[0], [])
+    asked, trials = held_out.requests()[AS_PAPER], []
+    for setting in settings:
+        try:
+            rows = curve(held_out, asked, way, 1.0, setting, TUNING_SEED)
+            trials.append({"setting": setting, "score": mean_accuracy(rows)})
+        except InputError as refusal:
+            trials.append({"setting": setting, "refused": str(refusal)})
+    return Tuned(max(trials, key=lambda trial: trial.get("score", -1.0))["setting"], trials)
+
+
+def curve(
+    case: Case, forget: Tensor, way: Way, epsilon: float, setting: Setting, seed: int
+) -> list[dict]:
+    """Accuracy by work: right after the noise, and after each epoch of training on from there.
+
+    gradients   of all retained images, since the request
+    seconds     from the request until the noise was added
+    """
+    named = {"way": way.name, "epsilon": epsilon, "setting": setting, "seed": seed}
+    key = {"case": case.key, "without": forget.tolist(), **named}
+    made = load_or_make(
+        "frontier", key, lambda: ({}, {"rows": _made(case, forget, way, epsilon, setting, seed)})
+    )
+    return made.info["rows"]
+
+
+def _made(
+    case: Case, forget: Tensor, way: Way, epsilon: float, setting: Setting, seed: int
+) -> list[dict]:
+    begun = way.begin(case, forget, epsilon, setting, seed)
+    first = {"gradients": begun.gradients, "accuracy": accuracy(case.judge, begun.w)}
+    rows, further = [first], int(EPOCHS - begun.gradients) if way.goes_on else 0
+    if further > 0:
+        scores = case.train_on(left(case, forget), begun.w, further, seed)
+        rows += [
+            {"gradients": begun.gradients + epoch, "accuracy": score}
+            for epoch, score in enumerate(scores, 1)
+        ]
+    return [row | {"seconds": begun.seconds} for row in rows]
+
+
+def mean_accuracy(rows: list[dict]) -> float:
+    """The mean accuracy at 1, 2, ..., EPOCHS gradients of what a curve had reached until then.
+
+    0 where it had published nothing yet.
+    """
+    at = [
+        [row["accuracy"] for row in rows if row["gradients"] <= work]
+        for work in range(1, EPOCHS + 1)
+    ]
+    return sum(reached[-1] if reached else 0.0 for reached in at) / EPOCHS

@@ -1,0 +1,153 @@
+"""The frontier: each way is certified for what it is asked, works in its budget, is tuned apart."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+from digits import tiny
+
+from studies.nb13_frontier import accounts, cases, choice, curves, ways
+from unlearnlib import InputError
+from unlearnlib.evaluation.peers import Noisy, dp_sgd
+from unlearnlib.lab import proved
+from unlearnlib.lab.settings import DELTA
+
+pytestmark = pytest.mark.usefixtures("own_store")
+
+WITH_NOISE = [
+    way for name, way in ways.WAYS.items() if name not in (ways.RETRAINING, ways.TO_THE_END)
+    and name != ways.NOTHING
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def case():
+    return cases.of_problem("tiny", proved.softmax(tiny(), 0.01), forget=3)
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 10.0])
+@pytest.mark.parametrize("way", WITH_NOISE, ids=lambda way: way.name)
+def test_each_way_is_certified_for_the_epsilon_that_is_asked(case, way, epsilon):
+    setting, forget = way.settings(case)[0], case.requests()[cases.AS_PAPER]
+    begun = way.begin(case, forget, epsilon, setting, seed=0)
+    assert begun.epsilon(DELTA) <= epsilon * (1 + 1e-6)
+    assert begun.epsilon(DELTA) >= 0.9 * epsilon  # and no more noise than that takes
+    assert begun.w.shape == case.w.shape and bool(begun.w.isfinite().all())
+
+
+def test_two_seeds_draw_two_noises(case):
+    forget = case.requests()[cases.AS_PAPER]
+    for way in WITH_NOISE:
+        drawn = [way.begin(case, forget, 1.0, way.settings(case)[0], seed).w for seed in (0, 1, 0)]
+        assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1]), way.name
+
+
+def test_a_group_gets_the_noise_that_it_takes_and_not_much_more():
+    how = dict(m=5, rate=0.1, steps=20)
+    sigma = ways.group_sigma(1.0, **how)
+    exact = dp_sgd.group_epsilon(DELTA, sigma=sigma, **how)
+    assert 0.97 < exact <= 1.0
+
+
+def test_requests_hold_each_other_and_are_of_these_sizes(case):
+    one, paper, tenth = case.requests().values()
+    assert (len(one), len(paper), len(tenth)) == (1, 3, case.F.n // 10)
+    assert set(one.tolist()) <= set(paper.tolist()) and len(set(tenth.tolist())) == len(tenth)
+
+
+def test_tuning_sees_neither_the_test_images_nor_what_it_is_judged_on(case):
+    held_out, problem = case.held_out, case.problem
+    aside = problem.F.n // 5
+    assert held_out.judge.n == aside and held_out.F.n == problem.F.n - aside
+    assert not set(held_out.judge.rows.tolist()) & set(held_out.F.rows.tolist())
+    assert held_out.judge.x is not problem.F_test.x
+    assert not torch.equal(held_out.w, case.w)
+
+
+# ---- curves --------------------------------------------------------------------------------------
+
+
+def published(w, gradients):
+    return lambda case, forget, epsilon, setting, seed: Noisy(w, lambda delta: 0, gradients, 0.0)
+
+
+@pytest.mark.parametrize("gradients, points", [(0.0, 11), (3.0, 8), (9.5, 1), (12.0, 1)])
+def test_noisy_work_is_part_of_the_budget(case, gradients, points):
+    way = ways.Way(f"spends {gradients}", None, published(case.start, gradients))
+    rows = curves.curve(case, case.requests()[cases.ONE], way, 1.0, {}, seed=0)
+    assert len(rows) == points
+    assert [row["gradients"] for row in rows] == [gradients + k for k in range(points)]
+
+
+def test_retraining_starts_from_weights_that_know_no_image_and_nothing_stays_as_it_is(case):
+    forget = case.requests()[cases.ONE]
+    begun = ways.WAYS[ways.RETRAINING].begin(case, forget, 1.0, {}, seed=0)
+    assert torch.equal(begun.w, case.start) and begun.epsilon(DELTA) == 0
+    nothing = ways.WAYS[ways.NOTHING].begin(case, forget, 1.0, {}, seed=0)
+    assert torch.equal(nothing.w, case.w) and nothing.epsilon(DELTA) == math.inf
+    rows = curves.curve(case, forget, ways.WAYS[ways.NOTHING], 1.0, {}, seed=0)
+    assert len(rows) == 1
+
+
+def test_the_mean_counts_what_a_curve_had_reached_and_nothing_before_it_began():
+    rows = [{"gradients": g, "accuracy": a} for g, a in ((5.0, 0.5), (6.0, 1.0))]
+    assert curves.mean_accuracy(rows) == pytest.approx((0.5 + 5 * 1.0) / cases.EPOCHS)
+    assert curves.mean_accuracy([{"gradients": 0.0, "accuracy": 0.3}]) == pytest.approx(0.3)
+    assert curves.mean_accuracy([{"gradients": 63.0, "accuracy": 0.9}]) == 0
+
+
+def test_the_best_setting_is_kept_and_what_is_refused_cannot_win(case):
+    good, bad = case.held_out.w, torch.zeros_like(case.w)
+
+    def begin(case, forget, epsilon, setting, seed):
+        if setting["k"] == 2:
+            raise InputError("no")
+        return Noisy(good if setting["k"] == 1 else bad, lambda delta: 0, 0.0, 0.0)
+
+    settings = lambda case: [{"k": float(k)} for k in range(3)]  # noqa: E731
+    best = curves.tuned(case, ways.Way("three", settings, begin, goes_on=False))
+    assert best.setting == {"k": 1.0}
+    assert [("refused" in trial) for trial in best.trials] == [False, False, True]
+
+
+# ---- what is read off them -----------------------------------------------------------------------
+
+
+def table(*rows):
+    names = ("way", "proved", "gradients", "accuracy", "mean so far")
+    return pd.DataFrame(
+        [{"case": "a", "asked": "one"} | dict(zip(names, row, strict=True)) for row in rows]
+    )
+
+
+ROWS = [
+    (ways.TO_THE_END, True, 100.0, 0.950, 0.0),
+    (ways.RETRAINING, True, 10.0, 0.949, 0.7),
+    (ways.NOTHING, False, 0.0, 0.99, 0.99),
+    ("assumed", False, 2.0, 0.948, 0.8),
+    ("proved", True, 5.0, 0.9481, 0.69),
+    ("early", True, 1.0, 0.9479, 0.9),
+]
+
+
+def test_the_cheapest_way_that_is_as_good_as_retraining_to_the_end():
+    curves_ = table(*ROWS)
+    assert choice.choice_row(curves_, "a", "one", proved=True)["take"] == "proved"
+    row = choice.choice_row(curves_, "a", "one", proved=False)
+    assert (row["take"], row["gradients"]) == ("assumed", 2.0)
+    assert row["times less than retraining to the end"] == pytest.approx(50)
+    few = choice.choice_row(table(*ROWS[:1]), "a", "one", proved=True)
+    assert few["take"] == ways.TO_THE_END
+
+
+def test_ahead_is_by_how_much_the_mean_exceeds_that_of_retraining():
+    assert choice.ahead(table(*ROWS), "assumed", "one") == {"a": pytest.approx(0.1)}
+    assert choice.ahead(table(*ROWS), "absent", "one") == {}
+
+
+def test_no_published_formula_asks_for_less_than_the_exact_one():
+    rows = accounts.account_rows(1.0)
+    assert len(rows) == 5 and all(row["ratio"] >= 1 for row in rows)
+    assert rows[3]["published"] == 81 and rows[3]["exact"] == 26  # Chien et al., their arrays
+    assert rows[0]["ratio"] ** 2 == pytest.approx(103.6 / 55.7, rel=1e-3)
