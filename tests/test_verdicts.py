@@ -192,3 +192,13 @@ def test_a_way_is_cheapest_where_it_is_taken():
     assert verdicts.cheapest({"x": "ours", "y": "ours"}, "ours")[0] == "reproduced"
     assert verdicts.cheapest({"x": "ours", "y": "theirs"}, "ours")[0] == "partly"
     assert verdicts.cheapest({"x": "theirs"}, "ours")[0] == "not reproduced"
+
+
+def test_many_models_show_a_third_of_what_doing_nothing_shows_at_most():
+    strength = {"trained": 0.8, "retrained": 0.49, "close": 0.4001, "far": 0.6001}
+    assert verdicts.untold(strength, "retrained")[0] == "reproduced"
+    assert verdicts.untold(strength, "close")[0] == "reproduced"
+    assert verdicts.untold(strength, "far")[0] == "not reproduced"
+    assert verdicts.untold(strength, "trained")[0] == "not reproduced"
+    for seen, verdict in ((0.511, "not reproduced"), (0.509, "not judged")):
+        assert verdicts.untold({"trained": seen, "w": seen}, "w")[0] == verdict

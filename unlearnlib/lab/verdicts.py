@@ -207,6 +207,21 @@ def hidden(differences: pd.DataFrame, who: str) -> Verdict:
     return _within({"AUC": _interval(differences.loc[who])}, THIRD * signal.mean)
 
 
+def untold(strength: Mapping[str, float], who: str) -> Verdict:
+    """Reproduced if many models show an attacker hardly more than retrained ones do.
+
+    strength   U-LiRA's AUC on held-out models, by way to forget: 0.5 tells nothing
+
+    A third of what it sees where nothing was done is the margin, and that has to be more than a
+    point.
+    """
+    signal, away = (abs(strength[name] - 0.5) for name in ("trained", who))
+    if signal <= POINT:
+        return NOT_JUDGED, f"where nothing was done the attack sees {signal:.3g}: too little"
+    why = f"AUC {away:.3g} from telling nothing; where nothing was done {signal:.3g}"
+    return _verdict(away <= THIRD * signal, False), why
+
+
 # ---- notebook 06 -------------------------------------------------------------------------------
 
 

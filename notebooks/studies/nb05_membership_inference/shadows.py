@@ -28,7 +28,7 @@ from unlearnlib.evaluation.ulira import u_lira
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import SIGMA
-from unlearnlib.lab.step import projected_step, solve_on
+from unlearnlib.lab.step import NOISE, projected_step, solve_on
 from unlearnlib.lab.store import load_or_make
 from unlearnlib.noise import with_noise
 from unlearnlib.objective import Objective
@@ -125,7 +125,15 @@ class Shadows:
         forget, pair = range(self.size.base, F.n), self.d.pair
         solver = solve_on(F.without(forget))
         step = projected_step(F, w, forget, C=pair.C, lam=pair.lam, solver=solver)
-        return with_noise(step, SIGMA, seed_of(f"noise of shadow {k}", self.d.seed))
+        return self._with_noise(step, k)
+
+    @cached_property
+    def noisy(self) -> Tensor:
+        """No way to forget: each model with the noise of the paper's release, without its step."""
+        return torch.stack([self._with_noise(w, k) for k, w in enumerate(self.models["trained"])])
+
+    def _with_noise(self, w: Tensor, k: int) -> Tensor:
+        return with_noise(w, SIGMA, seed_of(f"noise of shadow {k}", self.d.seed))
 
     @cached_property
     def fine_tuned(self) -> Tensor:
@@ -140,6 +148,7 @@ RELEASED: dict[str, Callable[[Shadows], Tensor]] = {
     "retrained": lambda shadows: shadows.models["oracle"],
     "certified (CG)": lambda shadows: shadows.certified,
     "fine-tuning": lambda shadows: shadows.fine_tuned,
+    NOISE: lambda shadows: shadows.noisy,
 }
 
 
