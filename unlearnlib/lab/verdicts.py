@@ -40,10 +40,9 @@ HEADLINES = {
         "on the forgotten images {certified} away; doing nothing {nothing done}; a second "
         "retraining {another retraining}",
     ),
-    "competitive under membership inference": (
-        "Does a membership attack see what it sees after retraining?",
-        "AUC {certified} away from it; doing nothing {nothing done}; a second retraining "
-        "{another retraining}",
+    "many models do not tell that an image was forgotten": (
+        "Is forgetting hidden from an attacker who has many models?",
+        "AUC {certified}; doing nothing {nothing done}; retraining {retrained}",
     ),
     "more than 10x faster than retraining": (
         "More than ten times faster than retraining?",
