@@ -148,6 +148,15 @@ def test_a_run_in_common_is_made_once_and_warm_starts_come_last(pair, monkeypatc
         assert vars(job.d).keys() == {field.name for field in fields(job.d)}  # no images travel
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C is heard, as a job in the background of a shell does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_no_process_behind():
     """Sent while they start."""
 

@@ -38,8 +38,8 @@ def test_each_contender_has_a_row_and_retraining_is_at_no_distance_from_itself(f
     scored = {name: scores.score_row(by_name, name) for name in by_name}
     apart = {name: weights.distance_row(by_name, name) for name in by_name}
     assert scored["retrained"]["gap"] == 0 and scored["retrained"]["ToW"] == 1
-    timed = {name for name, row in scored.items() if row["seconds"] is not None}
-    assert timed == set(METHODS)  # a trained model may come from another machine
+    # the store may have a result from another machine: 06 times the methods
+    assert not any("seconds" in row for row in scored.values())
     assert apart["trained"]["from trained"] == apart["retrained"]["same seed"] == 0
     assert apart["warm"]["warm start"] == 0 < apart["trained"]["warm start"]
 
