@@ -17,8 +17,8 @@ KEPT = json.loads(recipes.KEPT.read_text())
 AT_THIS_TORCH = pytest.mark.skipif(
     recipes.version() != KEPT["torch"], reason=f"the numbers are those of torch {KEPT['torch']}"
 )
-# between processors: the norm of what two short trainings of a network differ by moved by 2e-3
-ROUNDING = 5e-3
+# of one processor or another; what two trainings of a CNN differ by moved by 2e-3 between them
+ROUNDING = {"again": 5e-3}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_the_numbers_of_a_kind_move_only_with_its_recipe(made, kind):
     moved = f"the numbers of {kind!r} moved: raise its recipe (TRAINING, if training moved), and "
     both = {name: now["numbers"][name] for name in kept["numbers"] if name in now["numbers"]}
     before = {name: kept["numbers"][name] for name in both}
-    assert both == pytest.approx(before, rel=ROUNDING), moved + remedy
+    assert both == pytest.approx(before, rel=ROUNDING.get(kind, 1e-3)), moved + remedy
     assert set(now["numbers"]) == set(kept["numbers"]), f"{kind!r} has other names: {remedy}"
 
 

@@ -1,6 +1,7 @@
 """The frontier: each way is certified for what it is asked, works in its budget, is tuned apart."""
 
 import math
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -9,9 +10,9 @@ from digits import tiny
 
 from studies.nb13_frontier import accounts, cases, choice, curves, ways
 from unlearnlib import InputError
-from unlearnlib.evaluation.peers import Noisy, dp_sgd
+from unlearnlib.evaluation.peers import Noisy, dp_sgd, noisy_sgd
 from unlearnlib.lab import proved
-from unlearnlib.lab.settings import DELTA
+from unlearnlib.lab.settings import DELTA, TUNING_SEED
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -34,6 +35,22 @@ def test_each_way_is_certified_for_the_epsilon_that_is_asked(case, way, epsilon)
     assert begun.epsilon(DELTA) <= epsilon * (1 + 1e-6)
     assert begun.epsilon(DELTA) >= 0.9 * epsilon  # and no more noise than that takes
     assert begun.w.shape == case.w.shape and bool(begun.w.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ["output perturbation", "clipped gradients", "clipped models"])
+def test_the_knob_is_the_noise_that_is_left_in_a_weight(case, name):
+    """What a ball holds beside it does not show: its radius is a small part of that noise."""
+    begin = partial(ways.WAYS[name].begin, case, case.requests()[cases.ONE], 1.0, {"noise": 0.1})
+    left = torch.cat([begin(seed).w for seed in range(10)])
+    assert float(left.std()) == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_request_of_noisy_sgd_takes_the_steps_that_are_counted(case, monkeypatch):
+    taken, run = [], noisy_sgd.run
+    monkeypatch.setattr(noisy_sgd, "run", lambda *a, **k: taken.append(k["epochs"]) or run(*a, **k))
+    way, forget = ways.WAYS["noisy SGD"], case.requests()[cases.ONE]
+    begun = way.begin(case, forget, 1.0, {"steps": 5}, seed=0)
+    assert taken == [ways.NOISY_TRAINING, 5] and begun.gradients == 5
 
 
 def test_two_seeds_draw_two_noises(case):
@@ -95,6 +112,13 @@ def test_the_mean_counts_what_a_curve_had_reached_and_nothing_before_it_began():
     assert curves.mean_accuracy(rows) == pytest.approx((0.5 + 5 * 1.0) / cases.EPOCHS)
     assert curves.mean_accuracy([{"gradients": 0.0, "accuracy": 0.3}]) == pytest.approx(0.3)
     assert curves.mean_accuracy([{"gradients": 63.0, "accuracy": 0.9}]) == 0
+
+
+def test_settings_are_tried_on_the_held_out_images_at_the_tuning_seed(case, monkeypatch):
+    tried, curve = [], curves.curve
+    monkeypatch.setattr(curves, "curve", lambda *a: tried.append(a) or curve(*a))
+    curves.tuned(case, ways.WAYS["output perturbation"])
+    assert [a[0] is case.held_out and a[-1] == TUNING_SEED for a in tried] == [True] * 4
 
 
 def test_the_best_setting_is_kept_and_what_is_refused_cannot_win(case):

@@ -40,6 +40,11 @@ HEADLINES = {
         "on the forgotten images {certified} away; doing nothing {nothing done}; a second "
         "retraining {another retraining}",
     ),
+    "competitive under membership inference": (
+        "Does a membership attack see what it sees after retraining?",
+        "AUC {certified} away from it; doing nothing {nothing done}; a second retraining "
+        "{another retraining}",
+    ),
     "many models do not tell that an image was forgotten": (
         "Is forgetting hidden from an attacker who has many models?",
         "AUC {certified}; doing nothing {nothing done}; retraining {retrained}",
@@ -211,8 +216,8 @@ def untold(strength: Mapping[str, float], who: str) -> Verdict:
 
     strength   U-LiRA's AUC on held-out models, by way to forget: 0.5 tells nothing
 
-    A third of what it sees where nothing was done is the margin, and that has to be more than a
-    point.
+    What it sees where nothing was done has to be more than a point, and a third of it is the
+    margin.
     """
     signal, away = (abs(strength[name] - 0.5) for name in ("trained", who))
     if signal <= POINT:

@@ -10,16 +10,15 @@ from collections.abc import Sequence
 
 import torch
 
-from unlearnlib.evaluation.metrics import accuracy
+from unlearnlib.lab.adam import by_adam
 from unlearnlib.lab.lineup import held_out
 from unlearnlib.lab.proved import Problem, curvature
 from unlearnlib.lab.seeds import generator
 from unlearnlib.objective import Objective
-from unlearnlib.projected_sgd import Run, projected_sgd
+from unlearnlib.projected_sgd import Run
 
 RATES = (1e-3, 1e-2, 1e-1)  # in a logit; the best of them on held-out images is taken; ours
 EPOCHS = 12  # that we wait for; ours
-BATCH = 128  # released code default
 AS_GOOD = 0.001  # of accuracy that may be missing; ours
 
 
@@ -31,7 +30,7 @@ def until_as_good(problem: Problem, without: Sequence[int], lr: float, wanted: f
     """
     F = problem.F.without(without)
     run = _trained(F, problem.F_test, lr)
-    scores = [epoch["test"] for epoch in run.history]
+    scores = [epoch["accuracy"] for epoch in run.history]
     enough = [epoch for epoch, score in enumerate(scores, 1) if score >= wanted - AS_GOOD]
     epochs = enough[0] if enough else None
     seconds = run.seconds * epochs / len(scores) if enough else None
@@ -44,7 +43,7 @@ def best_rate(problem: Problem) -> float:
     F, judge = problem.F.without(aside), problem.F.only(aside)
 
     def best(lr: float) -> float:
-        return max(epoch["test"] for epoch in _trained(F, judge, lr).history)
+        return max(epoch["accuracy"] for epoch in _trained(F, judge, lr).history)
 
     return max((rate / problem.reach for rate in RATES), key=best)
 
@@ -52,13 +51,5 @@ def best_rate(problem: Problem) -> float:
 def _trained(F: Objective, judge: Objective, lr: float) -> Run:
     """EPOCHS epochs of Adam in single precision, from zero, with the accuracy after each."""
     F, judge = curvature(F), curvature(judge)
-    return projected_sgd(
-        F,
-        torch.zeros_like(F.initial()),
-        epochs=EPOCHS,
-        lr=lr,
-        optimizer="adam",
-        batch_size=BATCH,
-        generator=generator("Adam", 0),
-        monitor=lambda w, buffers: {"test": accuracy(judge, w)},
-    )
+    how = dict(lr=lr, epochs=EPOCHS, generator=generator("Adam", 0))
+    return by_adam(F, torch.zeros_like(F.initial()), judge, **how)

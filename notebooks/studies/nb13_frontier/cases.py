@@ -19,24 +19,23 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from unlearnlib import draws
-from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.lab import curvature, lineup, proved
+from unlearnlib.lab.adam import by_adam
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.profiles import Pair, Profile
 from unlearnlib.lab.proved import Problem
 from unlearnlib.lab.requests import asked
 from unlearnlib.lab.seeds import generator
 from unlearnlib.lab.settings import TUNING_SEED
+from unlearnlib.lab.verdicts import TIMES
 from unlearnlib.objective import Objective
-from unlearnlib.projected_sgd import projected_sgd
 
 EPOCHS = 10  # passes over the retained images that every method may spend, the noisy part included
-ONE, AS_PAPER, TENTH = "one image", "as many as the paper", "a tenth"
+ONE, AS_PAPER, TENTH = TIMES  # random requests, by how many images they name
 PROVED, MEASURED = "proved", "measured at the trained model"
 TAKE_PART = ("mlp_mnist", "allcnn_cifar10")  # pairs whose data is used
 TANH = ("tanh network", "mlp")  # on digits alone, where pixels are enough for it
 LOGIT_RATE = 1e-2  # of Adam on the proved models, in a logit; ours
-BATCH = 128  # of training without noise: released code default
 LOOKED_AT = 2000  # samples whose gradients are looked at, where no bound on them is proved
 
 
@@ -102,17 +101,9 @@ class Case:
 
     def train_on(self, F: Objective, w: Tensor, epochs: int, seed: int) -> list[float]:
         """Accuracy after each epoch of training w on F without noise."""
-        run = projected_sgd(
-            F,
-            w.to(F.dtype),
-            epochs=epochs,
-            lr=self.lr,
-            optimizer="adam",
-            batch_size=min(BATCH, F.n),
-            generator=generator("frontier", seed),
-            monitor=lambda w, buffers: {"score": accuracy(self.judge, w)},
-        )
-        return [epoch["score"] for epoch in run.history]
+        how = dict(lr=self.lr, epochs=epochs, generator=generator("frontier", seed))
+        run = by_adam(F, w.to(F.dtype), self.judge, **how)
+        return [epoch["accuracy"] for epoch in run.history]
 
 
 def line_up(profile: Profile) -> list[Callable[[], Case]]:
@@ -142,9 +133,7 @@ def of_network(pair: Pair, seed: int, tuning: bool = False) -> Case:
     d = Experiment(pair, TUNING_SEED if tuning else seed, tuning)
 
     def measure() -> Known:
-        return Known(
-            0.0, curvature.measure(d).L, steepest(d.F, d.w), "measured at the trained model"
-        )
+        return Known(0.0, curvature.measure(d).L, steepest(d.F, d.w), MEASURED)
 
     return Case(
         f"MLP, pixels ({d.images.name})",
@@ -171,7 +160,7 @@ def of_problem(
 
     aside   images that it is not trained on, and judged on
     """
-    F, judge = single(problem.F), single(problem.F_test)
+    F, judge = map(proved.curvature, (problem.F, problem.F_test))
     if len(aside):
         F, judge = F.without(aside), F.only(aside)
     known = Known(problem.mu, problem.L, problem.sample_gradient, PROVED)
@@ -198,11 +187,6 @@ def of_problem(
         tuning=None if len(aside) else tuned,
         problem=problem,
     )
-
-
-def single(F: Objective) -> Objective:
-    """F in single precision, in which training and noisy steps are computed."""
-    return F.to(torch.float32)
 
 
 def steepest(F: Objective, w: Tensor) -> float:

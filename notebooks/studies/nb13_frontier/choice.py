@@ -5,8 +5,6 @@ choice_row(curves, case, asked, proved=True)
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from .ways import NOTHING, RETRAINING, TO_THE_END
@@ -46,4 +44,4 @@ def ahead(curves: pd.DataFrame, way: str, asked: str) -> dict[str, float]:
 
 
 def _mean(rows: pd.DataFrame) -> float:
-    return float(rows["mean so far"].iloc[0]) if len(rows) else math.nan
+    return float(rows["mean so far"].iloc[0])

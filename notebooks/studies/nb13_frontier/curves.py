@@ -52,7 +52,6 @@ def curve(
     """Accuracy by work: right after the noise, and after each epoch of training on from there.
 
     gradients   of all retained images, since the request
-    seconds     from the request until the noise was added
     """
     named = {"way": way.name, "epsilon": epsilon, "setting": setting, "seed": seed}
     key = {"case": case.key, "without": forget.tolist(), **named}
@@ -74,7 +73,7 @@ def _made(
             {"gradients": begun.gradients + epoch, "accuracy": score}
             for epoch, score in enumerate(scores, 1)
         ]
-    return [row | {"seconds": begun.seconds} for row in rows]
+    return rows
 
 
 def mean_accuracy(rows: list[dict]) -> float:

@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 from unlearnlib.lab.plots import canvas, headline, title
 from unlearnlib.lab.results import Saved
 
+from .cases import AS_PAPER
+
 LOOK = {
     "retraining": ("#0072B2", "D"),
     "retraining, to the end": ("#332288", "*"),
@@ -27,7 +29,8 @@ def frontier(results: Saved) -> Figure:
     """Accuracy against compute at epsilon = 1, for the paper's request: every way, beside
     retraining.
     """
-    table = results.table("curves").query("asked == 'as many as the paper'")
+    table = results.table("curves")
+    table = table[table.asked == AS_PAPER]
     fig, axes = canvas(table.case.nunique(), height=3.6)
     for ax, (case, of_case) in zip(axes, table.groupby("case", sort=False), strict=True):
         for way, rows in of_case.groupby("way", sort=False):

@@ -11,10 +11,9 @@ gradients in case.scale.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 from scipy.optimize import brentq
 from torch import Tensor
@@ -37,10 +36,11 @@ from unlearnlib.projected_sgd import project
 from .cases import PROVED, Case
 
 Setting = dict[str, float]
+UNTIMED = math.nan  # seconds of what is compared by its gradients alone
 RETRAINING, NOTHING, OURS = "retraining", "nothing is done", "refined (ours)"
 TO_THE_END, NOTHING_ASSUMED = "retraining, to the end", "nothing"
 SIZES = (7e-3, 2e-2, 7e-2, 2e-1)  # of the noise in a weight that a start is left with; ours
-EPOCH = 36  # noisy steps, one pass over the images together: sigma is then half a radius; ours
+A_PASS = 36  # noisy steps that are one pass over the images: sigma is then half a radius; ours
 DESCENT = ((5, 3), (10, 5), (10, 8), (20, 10))  # steps of descent, and those of a request; ours
 NOISY_STEPS = (1, 3, 5, 10)  # of a request in noisy SGD; ours
 NOISY_TRAINING = 50  # its steps of training
@@ -86,16 +86,16 @@ def left(case: Case, forget: Tensor) -> Objective:
 
 
 def _retraining(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: int) -> Noisy:
-    return Noisy(case.start, lambda delta: 0.0, 0.0, 0.0)
+    return Noisy(case.start, lambda delta: 0.0, 0.0, UNTIMED)
 
 
 def _to_the_end(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: int) -> Noisy:
     w, gradients = case.retrained(forget)
-    return Noisy(w, lambda delta: 0.0, gradients, 0.0)
+    return Noisy(w, lambda delta: 0.0, gradients, UNTIMED)
 
 
 def _nothing(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: int) -> Noisy:
-    return Noisy(case.w, lambda delta: math.inf, 0.0, 0.0)
+    return Noisy(case.w, lambda delta: math.inf, 0.0, UNTIMED)
 
 
 # ---- noise that hides a ball ---------------------------------------------------------------------
@@ -111,22 +111,22 @@ def _output(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: 
     radius = sigma * gdp_of(epsilon, DELTA) / 2
     w = project(case.w, radius)
     w = w + sample_noise(w, sigma, seed_of("output", seed))
-    return Noisy(w, epsilon_of(2 * radius / sigma), 0.0, 0.0)
+    return Noisy(w, epsilon_of(2 * radius / sigma), 0.0, UNTIMED)
 
 
 def _models(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: int) -> Noisy:
     F_r, sigma = left(case, forget), setting["noise"] / case.scale
     return clipped_models.unlearn(
-        F_r, case.w, steps=EPOCH, sigma=sigma, radius=sigma * _ratio(epsilon),
+        F_r, case.w, steps=A_PASS, sigma=sigma, radius=sigma * _ratio(epsilon),
         lr=case.lr, batch_size=_batch(F_r), **_drawn("models", seed),
     )  # fmt: skip
 
 
 def _ratio(epsilon: float) -> float:
-    """The largest radius/sigma with which EPOCH steps reach (epsilon, DELTA)."""
+    """The largest radius/sigma with which A_PASS steps reach (epsilon, DELTA)."""
 
     def over(log_ratio: float) -> float:
-        reached = clipped_models.delta_after(EPOCH, epsilon, math.exp(log_ratio))
+        reached = clipped_models.delta_after(A_PASS, epsilon, math.exp(log_ratio))
         return math.log(max(reached, 1e-300)) - math.log(DELTA)
 
     return 0.999 * math.exp(brentq(over, -5, 3, xtol=1e-4))
@@ -136,16 +136,16 @@ def _gradients(case: Case, forget: Tensor, epsilon: float, setting: Setting, see
     F_r, gdp = left(case, forget), gdp_of(epsilon, DELTA)
     radius, limit = setting["noise"] / case.scale * gdp / 4, case.scale
     # together they push as far as the ball's radius: the least noise
-    method = {"radius": radius, "limit": limit, "lr": radius / (limit * EPOCH)}
-    sigma = clipped_gradients.noise(EPOCH, gdp, decay=F_r.weight_decay, **method)
+    method = {"radius": radius, "limit": limit, "lr": radius / (limit * A_PASS)}
+    sigma = clipped_gradients.noise(A_PASS, gdp, decay=F_r.weight_decay, **method)
     return clipped_gradients.unlearn(
-        F_r, case.w, steps=EPOCH, sigma=sigma, batch_size=_batch(F_r), **method,
+        F_r, case.w, steps=A_PASS, sigma=sigma, batch_size=_batch(F_r), **method,
         **_drawn("gradients", seed),
     )  # fmt: skip
 
 
 def _batch(F: Objective) -> int:
-    return math.ceil(F.n / EPOCH)
+    return math.ceil(F.n / A_PASS)
 
 
 # ---- descent from before the request -------------------------------------------------------------
@@ -167,22 +167,18 @@ def _back(case: Case) -> list[Setting]:
 
 
 def _noisy_sgd(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: int) -> Noisy:
-    known, steps = case.known, int(setting["steps"])
+    known, steps, F = case.known, int(setting["steps"]), case.F
     lr = 2 / (known.mu + known.L)
     c = noisy_sgd.contraction(lr, known.mu, known.L)
-    Z = noisy_sgd.distance([case.F.n], m=len(forget), g=known.g, lr=lr, c=c)
+    Z = noisy_sgd.distance([F.n], m=len(forget), g=known.g, lr=lr, c=c)
     noise = steps_sigma(steps, gdp_of(epsilon, DELTA), start=Z, gap=0.0, contraction=c)
-    how = dict(lr=lr, sigma=noise / math.sqrt(2 * lr), batch_size=case.F.n)
-    w = noisy_sgd.run(
-        case.F, case.start, epochs=NOISY_TRAINING, seed=seed_of("noisy training", seed), **how
-    )
-    started = time.perf_counter()
-    w = noisy_sgd.run(
-        case.F, w, epochs=steps, forget=forget, seed=seed_of("noisy request", seed), **how
-    )
-    seconds, sigma = time.perf_counter() - started, noise / math.sqrt(2 * lr)
-    gdp = noisy_sgd.request_gdp(steps, Z=Z, lr=lr, sigma=sigma, c=c)
-    return Noisy(w, epsilon_of(gdp), float(steps), seconds)
+    how = dict(lr=lr, sigma=noise / math.sqrt(2 * lr))
+    trained, asked = (seed_of(f"noisy {part}", seed) for part in ("training", "request"))
+    run = partial(noisy_sgd.run, F, batch_size=F.n, **how)
+    w = run(case.start, epochs=NOISY_TRAINING, seed=trained)
+    w = run(w, epochs=steps, forget=forget, seed=asked)
+    gdp = noisy_sgd.request_gdp(steps, Z=Z, c=c, **how)
+    return Noisy(w, epsilon_of(gdp), float(steps), UNTIMED)
 
 
 def _steps(case: Case) -> list[Setting]:
@@ -196,7 +192,7 @@ def _dp_sgd(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: 
         case.F, case.start, steps=PRIVATE_STEPS, lr=setting["lr"] / case.scale**2, limit=case.scale,
         sigma=sigma, rate=RATE, size=RATE * case.F.n, m=m, **_drawn("DP-SGD", seed),
     )  # fmt: skip
-    return Noisy(made.w, made.epsilon, 0.0, 0.0)  # a request is answered already
+    return Noisy(made.w, made.epsilon, 0.0, UNTIMED)  # a request is answered already
 
 
 @cache
