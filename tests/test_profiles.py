@@ -178,7 +178,9 @@ def test_profiles_cannot_be_changed():
         profiles.load("smoke").mlp_mnist.epochs = 3
 
 
-@pytest.mark.parametrize("name", ["at_once", "neurons", "angles", "pieces", "drawings"])
+@pytest.mark.parametrize(
+    "name", ["at_once", "neurons", "angles", "pieces", "drawings", "spellings"]
+)
 def test_a_count_below_one_is_refused(tmp_path, name):
     path = edited(tmp_path, rf"^{name} = \d+", f"{name} = 0")
     with pytest.raises(ProfileError, match=rf"smoke.toml: {name} = 0 .* must be at least 1"):

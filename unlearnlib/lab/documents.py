@@ -45,7 +45,12 @@ def tables(folder: Path) -> dict[Path, dict[str, str]]:
     for name, results in saved.items():
         more = getattr(study(folder, name), "TABLES", {})
         shown |= {table: make(results) for table, make in more.items()}
-    return {
+    pages = {
+        FIGURES.with_name(page): {table: make(results) for table, make in tables.items()}
+        for name, results in saved.items()
+        for page, tables in getattr(study(folder, name), "PAGES", {}).items()
+    }
+    return pages | {
         README: {
             "notebooks": notebooks_table(folder),
             "results": headlines(notebooks),

@@ -109,8 +109,8 @@ class Profile:
     on two CPU cores, from an empty cache: the plan that the sizes were chosen by. `at_once` is how
     many notebooks run at a time: two where one core is enough for each. Public constants
     of the models in `proved` are `neurons`, the width of the tanh network, and `angles`,
-    `pieces` and `drawings`, from which the features of grey digits, of things in colour and of
-    digits in colour are made.
+    `pieces`, `drawings` and `spellings`, from which the features of grey digits, of things in
+    colour, of digits in colour and of names are made.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Profile:
     angles: int
     pieces: int
     drawings: int
+    spellings: int
     minutes: float
     pairs: dict[str, Pair]
     reason: str
@@ -185,7 +186,7 @@ def read(path: Path, reason: str) -> Profile:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path.name} is not TOML: {error}") from error
-    counts = dict.fromkeys(("at_once", "neurons", "angles", "pieces", "drawings"), int)
+    counts = dict.fromkeys(("at_once", "neurons", "angles", "pieces", "drawings", "spellings"), int)
     entries = {"name": str, "about": str, **counts, "minutes": float}
     _same_keys(path.name, table, entries | dict.fromkeys(PAIRS, dict), OPTIONAL)
     if table["name"] != path.stem:

@@ -347,6 +347,20 @@ def not_refuted(found: pd.DataFrame, who: str) -> Verdict:
     return _verdict(bool(row.audited <= row.claimed), False), why
 
 
+def audits_have_teeth(audits: pd.DataFrame) -> Verdict:
+    """Reproduced if no sound release shows more than is claimed, and every broken one does.
+
+    "partly" if none does and some broken one does.
+
+    audits   by way and release: epsilon as audited and as claimed; "nothing is broken" is sound
+    """
+    over, sound = audits.audited > audits.claimed, audits.release == "nothing is broken"
+    refuted, caught, broken = int((over & sound).sum()), int((over & ~sound).sum()), ~sound
+    why = f"refuted {refuted} of {int(sound.sum())} that are sound; "
+    why += f"caught {caught} of {int(broken.sum())} that are broken or short of noise"
+    return _verdict(not refuted and caught == broken.sum(), not refuted and caught > 0), why
+
+
 def affords_its_noise(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
     """Reproduced if the noise costs at most CHEAP of accuracy and every request is proved.
 

@@ -2,11 +2,17 @@
 (ours).
 
 cases      the models that take part, and what is known of their objectives
-ways       the ways to forget, their knobs, and the weights that each begins with
+way        what a way to forget is: its knobs, and the weights that it begins with
+ways       all of them, by what their noise hides: noiseless, balls, descents, private, forerunners
 curves     accuracy by work, and the rule by which all knobs are tuned
 accounts   published formulae beside the exact ones
+worlds     of each method two worlds that are as far apart as may be, and
+audits     what releases of these show
 choice     which way to take, read off the curves
 figures    drawn from results.json
 """
 
+from .choice import decisions
 from .figures import FIGURES as FIGURES
+
+PAGES = {"which_method.md": {"decisions": decisions}}

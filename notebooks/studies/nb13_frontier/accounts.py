@@ -7,7 +7,7 @@ from unlearnlib.evaluation.peers.interpolation import gdp_of
 from unlearnlib.lab.settings import DELTA
 from unlearnlib.noise import gaussian_sigma
 
-from .ways import group_sigma
+from .private import group_sigma
 
 STEPS, LR, DRIFT = 36, 0.1, (60, 20)  # examples: of noisy steps, a rate, steps of descent
 CHIEN = dict(n=11_264, mu=11_264e-6, sigma=0.1, epsilon=0.01)  # MNIST, 3 against 8

@@ -1,11 +1,16 @@
 """Which way to take: the one that gets to the accuracy of retraining with the least work.
 
-choice_row(curves, case, asked, proved=True)
+choice_row(curves, case, asked, proved=True)      a row of the table "choices"
+decisions(results)                                the page made of them
 """
 
 from __future__ import annotations
 
 import pandas as pd
+
+from unlearnlib.lab.documents import markdown
+from unlearnlib.lab.results import Saved
+from unlearnlib.text import number
 
 from .ways import NOTHING, RETRAINING, TO_THE_END
 
@@ -25,12 +30,45 @@ def choice_row(curves: pd.DataFrame, case: str, asked: str, proved: bool) -> dic
     return {
         "model": case,
         "asked": asked,
+        "n_u": int(best.n_u),
         "must be proved": proved,
         "take": best.way,
         "gradients": best.gradients,
+        "seconds": best.seconds,
         "accuracy": best.accuracy,
-        "times less than retraining to the end": whole.gradients / max(best.gradients, 1),
+        "retraining": whole.accuracy,
+        "gradients of retraining": whole.gradients,
+        "seconds of retraining": whole.seconds,
     }
+
+
+COLUMNS = ("model", "n", "to forget", "must be proved", "take", "cost", "accuracy", "row")
+
+
+def decisions(results: Saved) -> str:
+    """The decision page's table: each question, which way to take, at which cost.
+
+    `row` is the place of the deciding row in the table "curves" of results.json, from 0.
+    """
+    curves, known = results.table("curves"), results.table("known").set_index("case")
+    rows = []
+    for choice in results.numbers["choices"]["value"]:
+        deciding = curves[
+            (curves.case == choice["model"])
+            & (curves.asked == choice["asked"])
+            & (curves.way == choice["take"])
+            & (curves.gradients == choice["gradients"])
+        ]
+        rows.append((
+            choice["model"], f"{known.n[choice['model']]:,}", f"{choice['n_u']:,}",
+            "yes" if choice["must be proved"] else "no", choice["take"],
+            f"{number(choice['gradients'])} gradients, {number(choice['seconds'])} s; retraining "
+            f"{number(choice['gradients of retraining'])}, "
+            f"{number(choice['seconds of retraining'])} s",
+            f"{choice['accuracy']:.1%}; retraining {choice['retraining']:.1%}",
+            f"{deciding.index[0]}",
+        ))  # fmt: skip
+    return markdown(COLUMNS, rows)
 
 
 def ahead(curves: pd.DataFrame, way: str, asked: str) -> dict[str, float]:

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearnlib.errors import InputError
+from unlearnlib.errors import UnlearnError
 from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.lab.settings import TUNING_SEED
 from unlearnlib.lab.store import load_or_make
 
 from .cases import AS_PAPER, EPOCHS, Case
-from .ways import Setting, Way, left
+from .way import Setting, Way, left
+
+RECIPE = 2  # of a stored curve: raise it when its numbers change
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def tuned(case: Case, way: Way) -> Tuned:
         try:
             rows = curve(held_out, asked, way, 1.0, setting, TUNING_SEED)
             trials.append({"setting": setting, "score": mean_accuracy(rows)})
-        except InputError as refusal:
+        except UnlearnError as refusal:
             trials.append({"setting": setting, "refused": str(refusal)})
     return Tuned(max(trials, key=lambda trial: trial.get("score", -1.0))["setting"], trials)
 
@@ -52,11 +54,15 @@ def curve(
     """Accuracy by work: right after the noise, and after each epoch of training on from there.
 
     gradients   of all retained images, since the request
+    seconds     since the request, without those that judging takes
     """
     named = {"way": way.name, "epsilon": epsilon, "setting": setting, "seed": seed}
     key = {"case": case.key, "without": forget.tolist(), **named}
     made = load_or_make(
-        "frontier", key, lambda: ({}, {"rows": _made(case, forget, way, epsilon, setting, seed)})
+        "frontier",
+        key,
+        lambda: ({}, {"rows": _made(case, forget, way, epsilon, setting, seed)}),
+        RECIPE,
     )
     return made.info["rows"]
 
@@ -65,15 +71,19 @@ def _made(
     case: Case, forget: Tensor, way: Way, epsilon: float, setting: Setting, seed: int
 ) -> list[dict]:
     begun = way.begin(case, forget, epsilon, setting, seed)
-    first = {"gradients": begun.gradients, "accuracy": accuracy(case.judge, begun.w)}
-    rows, further = [first], int(EPOCHS - begun.gradients) if way.goes_on else 0
+    scores, a_pass = [accuracy(case.judge, begun.w)], 0.0
+    further = int(EPOCHS - begun.gradients) if way.goes_on else 0
     if further > 0:
-        scores = case.train_on(left(case, forget), begun.w, further, seed)
-        rows += [
-            {"gradients": begun.gradients + epoch, "accuracy": score}
-            for epoch, score in enumerate(scores, 1)
-        ]
-    return rows
+        after, a_pass = case.train_on(left(case, forget), begun.w, further, seed)
+        scores += after
+    return [
+        {
+            "gradients": begun.gradients + epoch,
+            "seconds": begun.seconds + epoch * a_pass,
+            "accuracy": score,
+        }
+        for epoch, score in enumerate(scores)
+    ]
 
 
 def mean_accuracy(rows: list[dict]) -> float:

@@ -19,9 +19,14 @@ LOOK = {
     "rewind-to-delete": ("#882255", "<"),
     "noisy SGD": ("#56B4E9", ">"),
     "DP-SGD": ("#CC79A7", "P"),
+    "the paper's step": ("#117733", "X"),
+    "certified removal": ("#44AA99", "h"),
+    "Sekhari et al.": ("#999933", "p"),
+    "descent-to-delete": ("#AA4499", "d"),
     "refined (ours)": ("#D55E00", "o"),
 }
 
+AS_PUBLISHED = ", as published"  # ends the name of a method at its authors' setting: dashed
 WHEN = ("right after the noise", "best within the budget")
 
 
@@ -29,18 +34,26 @@ def frontier(results: Saved) -> Figure:
     """Accuracy against compute at epsilon = 1, for the paper's request: every way, beside
     retraining.
     """
+    return _against(results, "gradients", "gradients of all retained samples", 1.0)
+
+
+def seconds(results: Saved) -> Figure:
+    """The same against seconds since the request, on the machine that the page names."""
+    return _against(results, "seconds", "seconds since the request", 0.1)
+
+
+def _against(results: Saved, cost: str, label: str, linear: float) -> Figure:
+    """Accuracy by a cost, drawn linearly up to `linear` and by its logarithm from there."""
     table = results.table("curves")
     table = table[table.asked == AS_PAPER]
     fig, axes = canvas(table.case.nunique(), height=3.6)
     for ax, (case, of_case) in zip(axes, table.groupby("case", sort=False), strict=True):
         for way, rows in of_case.groupby("way", sort=False):
-            colour, marker = LOOK[way]
             hollow = {} if rows.proved.all() else {"mfc": "white"}
-            look = {"color": colour, "marker": marker, "ms": 5, "lw": 1.3, **hollow}
-            ax.plot(rows.gradients, 100 * rows.accuracy, label=way, **look)
-        ax.set_xscale("symlog", linthresh=1)
-        ax.set(xlim=(-0.1, None), ylim=(0, 102))
-        ax.set(xlabel="gradients of all retained images", ylabel="test accuracy, %")
+            ax.plot(rows[cost], 100 * rows.accuracy, label=way, ms=5, lw=1.3, **look(way), **hollow)
+        ax.set_xscale("symlog", linthresh=linear)
+        ax.set(xlim=(-0.1 * linear, None), ylim=(0, 102))
+        ax.set(xlabel=label, ylabel="test accuracy, %")
         title(ax, results.numbers["titles"]["value"][case])
     _legend(fig, axes)
     headline(
@@ -51,6 +64,12 @@ def frontier(results: Saved) -> Figure:
     return fig
 
 
+def look(way: str) -> dict:
+    """Colour, marker and line of a way; dashed where it is as its authors published it."""
+    colour, marker = LOOK[way.removesuffix(AS_PUBLISHED)]
+    return {"color": colour, "marker": marker, "ls": "--" if way.endswith(AS_PUBLISHED) else "-"}
+
+
 def sizes(results: Saved) -> Figure:
     """Best accuracy within the budget by how many images are asked for."""
     table = results.table("curves")
@@ -59,11 +78,10 @@ def sizes(results: Saved) -> Figure:
     fig, axes = canvas(table.case.nunique(), height=3.4)
     for ax, (case, of_case) in zip(axes, best.groupby("case", sort=False), strict=True):
         for way, rows in of_case.groupby("way", sort=False):
-            colour, marker = LOOK[way]
             places = [asked.index(name) for name in rows.asked]
-            ax.plot(places, 100 * rows.accuracy, color=colour, marker=marker, label=way)
+            ax.plot(places, 100 * rows.accuracy, label=way, **look(way))
         ax.set_xticks(range(len(asked)), ["one", "the paper's", "a tenth"][: len(asked)])
-        ax.set(ylim=(0, 102), xlabel="images to forget", ylabel="test accuracy, %")
+        ax.set(ylim=(0, 102), xlabel="samples to forget", ylabel="test accuracy, %")
         title(ax, results.numbers["titles"]["value"][case])
     _legend(fig, axes)
     headline(fig, "the best within the budget, at epsilon = 1; one seed")
@@ -78,8 +96,7 @@ def epsilons(results: Saved) -> Figure:
     panels = [(case, column) for case in cases for column in WHEN]
     for ax, (case, column) in zip(axes, panels, strict=True):
         for way, rows in table[table.case == case].groupby("way", sort=False):
-            colour, marker = LOOK[way]
-            ax.plot(rows.epsilon, 100 * rows[column], color=colour, marker=marker, label=way)
+            ax.plot(rows.epsilon, 100 * rows[column], label=way, **look(way))
         ax.set(xscale="log", ylim=(0, 102), xlabel="epsilon", ylabel="test accuracy, %")
         title(ax, f"{results.numbers['titles']['value'][case]}: {column}")
     _legend(fig, axes)
@@ -96,4 +113,27 @@ def _legend(fig: Figure, axes) -> None:
     fig.legend(shown.values(), shown.keys(), fontsize=9, loc="outside lower center", ncols=3)
 
 
-FIGURES = (frontier, sizes, epsilons)
+def audits(results: Saved) -> Figure:
+    """What an audit shows of each method: as it is, with less noise, and broken (audits)."""
+    table = results.table("audits")
+    fig, [ax] = canvas(1, height=4.2)
+    ways = list(table.way.unique())
+    sound = table.release == SOUND
+    less = table.release.str.startswith("noise x")
+    kinds = {SOUND: sound, "with less noise": less, "broken": ~(sound | less)}
+    for (kind, rows), (colour, marker) in zip(kinds.items(), KINDS, strict=True):
+        places = [ways.index(way) for way in table[rows].way]
+        ax.plot(table[rows].audited, places, marker, color=colour, ms=7, ls="", label=kind)
+    ax.axvline(1, color="#000000", lw=1, ls="--", label="claimed")
+    ax.set_yticks(range(len(ways)), ways)
+    ax.set_xscale("symlog", linthresh=1)
+    ax.set(xlabel="epsilon is at least this", xlim=(-0.05, None))
+    ax.invert_yaxis()
+    _legend(fig, [ax])
+    power = results.numbers["power"]["value"][0]
+    headline(fig, f"worst pairs, {power['releases']:,} releases a world; {power['level']:.1%} each")
+    return fig
+
+
+SOUND, KINDS = "nothing is broken", (("#0072B2", "o"), ("#E69F00", "v"), ("#D55E00", "X"))
+FIGURES = (frontier, seconds, sizes, audits, epsilons)

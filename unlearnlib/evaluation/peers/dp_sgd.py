@@ -21,7 +21,10 @@ import time
 from functools import partial
 
 import torch
-from dp_accounting.pld.privacy_loss_distribution import from_mixture_gaussian_mechanism
+from dp_accounting.pld.privacy_loss_distribution import (
+    PrivacyLossDistribution,
+    from_mixture_gaussian_mechanism,
+)
 from scipy.stats import binom
 from torch import Generator, Tensor
 from torch.func import grad, vmap
@@ -55,6 +58,24 @@ def group_epsilon(
     interval   of the grid on which privacy losses are added, in epsilon: rounded up
     """
     check_delta(delta)
+    losses, beyond = _losses(m, rate, sigma, steps, interval)
+    # what is cut off costs delta in one direction, and in the other epsilon
+    found = losses.get_epsilon_for_delta(delta - steps * beyond)
+    return found - steps * math.log1p(-beyond)
+
+
+def group_advantage(
+    *, m: int, rate: float, sigma: float, steps: int, interval: float = 1e-3
+) -> float:
+    """By how much a test's two rates may differ for m samples at once: the delta of epsilon = 0."""
+    losses, beyond = _losses(m, rate, sigma, steps, interval)
+    return losses.get_delta_for_epsilon(0.0) + steps * beyond
+
+
+def _losses(
+    m: int, rate: float, sigma: float, steps: int, interval: float
+) -> tuple[PrivacyLossDistribution, float]:
+    """The privacy losses of all steps, and the chance that is cut off in one."""
     _check(m, rate, sigma, steps)
     most = int(binom.isf(NEGLIGIBLE, m, rate))
     chances, beyond = binom.pmf(range(most + 1), m, rate), float(binom.sf(most, m, rate))
@@ -64,9 +85,7 @@ def group_epsilon(
         list(chances / chances.sum()),
         value_discretization_interval=interval,
     )
-    # what is cut off costs delta in one direction, and in the other epsilon
-    found = one.self_compose(steps).get_epsilon_for_delta(delta - steps * beyond)
-    return found - steps * math.log1p(-beyond)
+    return one.self_compose(steps), beyond
 
 
 def train(
