@@ -475,6 +475,14 @@ def test_with_whole_batches_a_group_is_a_gaussian_k_times_as_far(k):
     assert exact <= found <= exact * 1.02 + 1e-3
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_with_whole_batches_the_rates_of_a_group_differ_as_those_of_gaussians(k):
+    found = dp_sgd.group_advantage(m=k, rate=1.0, sigma=20.0, steps=9)
+    exact = 2 * norm.cdf(k * 3.0 / 20.0 / 2) - 1
+    assert exact <= found <= exact + 1e-3
+    assert dp_sgd.group_advantage(m=k, rate=0.5, sigma=20.0, steps=9) < found
+
+
 def test_a_group_costs_no_more_than_the_lemma_says():
     how = dict(rate=0.02, sigma=2.0, steps=50)
     epsilon = dp_sgd.group_epsilon(1e-5, m=5, **how)

@@ -44,6 +44,7 @@ FIGURES = (rise,)
 BENCH = '''"""How fast."""
 FIGURES = ()
 TABLES = {"speed": lambda results: f"of {results.notebook}"}
+PAGES = {"which.md": {"choices": lambda results: f"by {results.notebook}"}}
 '''
 
 
@@ -61,6 +62,7 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(README)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "README.md").write_text(FIGURES)
+    (tmp_path / "figures" / "which.md").write_text("<!-- choices -->\n<!-- /choices -->\n")
     write(tmp_path / "notebooks" / "00_start.ipynb", cells())
     write(tmp_path / ".cache" / "executed" / "laptop" / "00_start.ipynb", executed(cells()))
     studies = tmp_path / "notebooks" / "studies"
@@ -223,6 +225,11 @@ def test_figures_minutes_and_a_studys_own_tables_are_listed(root):
     assert "### 00_start\n\nA start, for whom it may concern (Section 1) (" in page.read_text()
     assert table(page, "minutes")[1][:2] == ["00_start", "1.5"]
     assert table(page, "speed") == [["of timed"]]
+
+
+def test_a_study_may_have_a_page_of_its_own(root):
+    publish.main([])
+    assert table(root / "figures" / "which.md", "choices") == [["by timed"]]
 
 
 def test_a_notebook_that_was_not_run_yet_is_listed_without_results(root):

@@ -179,6 +179,19 @@ def test_an_audit_refutes_what_it_shows_more_than(shown, verdict):
     assert verdicts.not_refuted(found, "a release")[0] == verdict
 
 
+def test_audits_have_teeth_where_they_catch_all_that_is_broken_and_nothing_else():
+    def judged(sound, less, broken):
+        releases = ["nothing is broken", "noise x 0.5", "a step less"]
+        shown = {"release": releases, "audited": [sound, less, broken], "claimed": 1.0}
+        return verdicts.audits_have_teeth(pd.DataFrame(shown))
+
+    assert judged(1.0, 1.1, 1.1)[0] == "reproduced"
+    assert judged(0.5, 1.0, 1.1)[0] == "partly"
+    assert judged(0.5, 1.0, 0.9)[0] == judged(1.1, 2.0, 2.0)[0] == "not reproduced"
+    why = judged(0.5, 1.0, 1.1)[1]
+    assert why == "refuted 0 of 1 that are sound; caught 1 of 2 that are broken or short of noise"
+
+
 def test_a_way_outruns_retraining_by_a_point_in_every_case():
     ahead = {"a": {"x": 0.01, "y": 0.02}, "b": {"x": 0.5, "y": -0.5}}
     assert verdicts.outruns(ahead)[0] == "reproduced"

@@ -8,17 +8,30 @@ import pytest
 import torch
 from digits import tiny
 
-from studies.nb13_frontier import accounts, cases, choice, curves, ways
+from studies.nb13_frontier import (
+    accounts,
+    audits,
+    cases,
+    choice,
+    curves,
+    descents,
+    forerunners,
+    private,
+    ways,
+    worlds,
+)
+from studies.nb13_frontier.way import Way
 from unlearnlib import InputError
-from unlearnlib.evaluation.peers import Noisy, dp_sgd, noisy_sgd
-from unlearnlib.lab import proved
+from unlearnlib.evaluation.peers import Noisy, clipped_gradients, dp_sgd, interpolation, noisy_sgd
+from unlearnlib.evaluation.peers.convex import SMOOTHNESS
+from unlearnlib.lab import profiles, proved
 from unlearnlib.lab.settings import DELTA, TUNING_SEED
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
+WITHOUT = (ways.RETRAINING, ways.TO_THE_END, ways.NOTHING)
 WITH_NOISE = [
-    way for name, way in ways.WAYS.items() if name not in (ways.RETRAINING, ways.TO_THE_END)
-    and name != ways.NOTHING
+    way for name, way in ways.WAYS.items() if name not in (*WITHOUT, ways.PAPER)
 ]  # fmt: skip
 
 
@@ -33,7 +46,8 @@ def test_each_way_is_certified_for_the_epsilon_that_is_asked(case, way, epsilon)
     setting, forget = way.settings(case)[0], case.requests()[cases.AS_PAPER]
     begun = way.begin(case, forget, epsilon, setting, seed=0)
     assert begun.epsilon(DELTA) <= epsilon * (1 + 1e-6)
-    assert begun.epsilon(DELTA) >= 0.9 * epsilon  # and no more noise than that takes
+    if way.name != "certified removal":  # it fixes its noise beforehand, and has some left over
+        assert begun.epsilon(DELTA) >= 0.9 * epsilon  # and no more noise than that takes
     assert begun.w.shape == case.w.shape and bool(begun.w.isfinite().all())
 
 
@@ -50,7 +64,7 @@ def test_a_request_of_noisy_sgd_takes_the_steps_that_are_counted(case, monkeypat
     monkeypatch.setattr(noisy_sgd, "run", lambda *a, **k: taken.append(k["epochs"]) or run(*a, **k))
     way, forget = ways.WAYS["noisy SGD"], case.requests()[cases.ONE]
     begun = way.begin(case, forget, 1.0, {"steps": 5}, seed=0)
-    assert taken == [ways.NOISY_TRAINING, 5] and begun.gradients == 5
+    assert taken == [descents.NOISY_TRAINING, 5] and begun.gradients == 5
 
 
 def test_two_seeds_draw_two_noises(case):
@@ -62,7 +76,7 @@ def test_two_seeds_draw_two_noises(case):
 
 def test_a_group_gets_the_noise_that_it_takes_and_not_much_more():
     how = dict(m=5, rate=0.1, steps=20)
-    sigma = ways.group_sigma(1.0, **how)
+    sigma = private.group_sigma(1.0, **how)
     exact = dp_sgd.group_epsilon(DELTA, sigma=sigma, **how)
     assert 0.97 < exact <= 1.0
 
@@ -86,15 +100,17 @@ def test_tuning_sees_neither_the_test_images_nor_what_it_is_judged_on(case):
 
 
 def published(w, gradients):
-    return lambda case, forget, epsilon, setting, seed: Noisy(w, lambda delta: 0, gradients, 0.0)
+    return lambda case, forget, epsilon, setting, seed: Noisy(w, lambda delta: 0, gradients, 7.0)
 
 
 @pytest.mark.parametrize("gradients, points", [(0.0, 11), (3.0, 8), (9.5, 1), (12.0, 1)])
 def test_noisy_work_is_part_of_the_budget(case, gradients, points):
-    way = ways.Way(f"spends {gradients}", None, published(case.start, gradients))
+    way = Way(f"spends {gradients}", None, published(case.start, gradients))
     rows = curves.curve(case, case.requests()[cases.ONE], way, 1.0, {}, seed=0)
     assert len(rows) == points
     assert [row["gradients"] for row in rows] == [gradients + k for k in range(points)]
+    seconds = [row["seconds"] for row in rows]
+    assert seconds[0] == 7.0 and seconds == sorted(set(seconds))  # on from what the start took
 
 
 def test_retraining_starts_from_weights_that_know_no_image_and_nothing_stays_as_it_is(case):
@@ -130,7 +146,7 @@ def test_the_best_setting_is_kept_and_what_is_refused_cannot_win(case):
         return Noisy(good if setting["k"] == 1 else bad, lambda delta: 0, 0.0, 0.0)
 
     settings = lambda case: [{"k": float(k)} for k in range(3)]  # noqa: E731
-    best = curves.tuned(case, ways.Way("three", settings, begin, goes_on=False))
+    best = curves.tuned(case, Way("three", settings, begin, goes_on=False))
     assert best.setting == {"k": 1.0}
     assert [("refused" in trial) for trial in best.trials] == [False, False, True]
 
@@ -140,9 +156,9 @@ def test_the_best_setting_is_kept_and_what_is_refused_cannot_win(case):
 
 def table(*rows):
     names = ("way", "proved", "gradients", "accuracy", "mean so far")
-    return pd.DataFrame(
-        [{"case": "a", "asked": "one"} | dict(zip(names, row, strict=True)) for row in rows]
-    )
+    every = {"case": "a", "asked": "one", "n_u": 1}
+    rows = [every | dict(zip(names, row, strict=True)) for row in rows]
+    return pd.DataFrame([row | {"seconds": row["gradients"] / 10} for row in rows])
 
 
 ROWS = [
@@ -160,7 +176,12 @@ def test_the_cheapest_way_that_is_as_good_as_retraining_to_the_end():
     assert choice.choice_row(curves_, "a", "one", proved=True)["take"] == "proved"
     row = choice.choice_row(curves_, "a", "one", proved=False)
     assert (row["take"], row["gradients"]) == ("assumed", 2.0)
-    assert row["times less than retraining to the end"] == pytest.approx(50)
+    assert (row["seconds"], row["seconds of retraining"], row["n_u"]) == (0.2, 10.0, 1)
+    assert (row["accuracy"], row["retraining"], row["gradients of retraining"]) == (
+        0.948,
+        0.95,
+        100,
+    )
     few = choice.choice_row(table(*ROWS[:1]), "a", "one", proved=True)
     assert few["take"] == ways.TO_THE_END
 
@@ -175,3 +196,106 @@ def test_no_published_formula_asks_for_less_than_the_exact_one():
     assert len(rows) == 5 and all(row["ratio"] >= 1 for row in rows)
     assert rows[3]["published"] == 81 and rows[3]["exact"] == 26  # Chien et al., their arrays
     assert rows[0]["ratio"] ** 2 == pytest.approx(103.6 / 55.7, rel=1e-3)
+
+
+def test_the_decision_page_names_the_row_that_decides():
+    rows = [row | {"asked": "one"} for row in table(*ROWS).to_dict("records")]
+    choices = [choice.choice_row(table(*ROWS), "a", "one", proved) for proved in (True, False)]
+    known = pd.DataFrame([{"case": "a", "n": 1500}])
+    numbers = {"choices": {"value": choices}}
+    saved = type("Saved", (), {"numbers": numbers, "table": staticmethod(
+        lambda name: {"curves": pd.DataFrame(rows), "known": known}[name])})  # fmt: skip
+    page = choice.decisions(saved).splitlines()
+    assert page[0].startswith("| model | n | to forget | must be proved | take |")
+    assert page[2].startswith("| a | 1,500 | 1 | yes | proved |") and page[2].endswith("| 4 |")
+    assert "| no | assumed | 2 gradients, 0.2 s; retraining 100, 10 s | 94.8%;" in page[3]
+    assert page[3].endswith("| 3 |")
+
+
+# ---- the paper's step, and settings of others ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network():
+    pair = profiles.load("smoke").mlp_mnist
+    return cases.of_network(pair, pair.seeds[0])
+
+
+def test_the_papers_step_hides_its_ball_and_counts_its_products(network):
+    paper, forget = network.paper, network.requests()[cases.AS_PAPER]
+    estimate, gradients = paper.step(forget, paper.dampings[-1])
+    begin = ways.WAYS[ways.PAPER].begin
+    begun = begin(network, forget, 1.0, {"lam": paper.dampings[-1]}, seed=0)
+    assert float(estimate.norm()) <= paper.C and not torch.equal(estimate, network.w)
+    sigma = 2 * paper.C / interpolation.gdp_of(1.0, DELTA)
+    assert float((begun.w - estimate).std()) == pytest.approx(sigma, rel=0.05)
+    assert begun.epsilon(DELTA) == pytest.approx(1.0, rel=1e-6)
+    assert begun.gradients == gradients > 1
+    taking = [way.name for way in ways.taking_part(network)]
+    assert ways.PAPER in taking and "Sekhari et al." not in taking
+
+
+def test_what_is_published_of_others_is_what_they_are_run_at(case, monkeypatch):
+    asked = []
+    for module, name in ((clipped_gradients, "unlearn"), (noisy_sgd, "run")):
+        told = lambda F, *a, real=getattr(module, name), **k: (  # noqa: E731
+            asked.append((F.weight_decay, k)) or real(F, *a, **k)
+        )
+        monkeypatch.setattr(module, name, told)
+    forget = case.requests()[cases.ONE]
+    for name in ("clipped gradients", "noisy SGD"):
+        way = ways.WAYS[f"{name}, as published"]
+        [setting] = way.settings(case)
+        assert way.begin(case, forget, 1.0, setting, seed=0).epsilon(DELTA) == pytest.approx(1.0)
+    (decay, clip), _, (mu, request) = asked
+    assert decay == 10 and clip["steps"] == 1
+    assert (clip["radius"], clip["limit"], clip["lr"]) == (0.01, 100.0, 1e-4)
+    assert mu == pytest.approx(1e-6 * case.F.n) and request["epochs"] == 1
+    assert request["lr"] == pytest.approx(1 / (SMOOTHNESS + mu))
+    assert case.F.weight_decay == 0.01  # the case's own stays
+
+
+def test_a_forerunner_takes_part_where_its_dense_hessian_is_small(case, monkeypatch):
+    name = "certified removal"
+    assert name in [way.name for way in ways.taking_part(case)]
+    monkeypatch.setattr(forerunners, "SMALL", case.F.p - 1)
+    assert name not in [way.name for way in ways.taking_part(case)]
+
+
+def test_descent_to_delete_is_refused_where_its_training_would_not_end(case):
+    with pytest.raises(InputError, match="a stronger decay takes fewer"):
+        ways.WAYS["descent-to-delete"].begin(
+            case, case.requests()[cases.ONE], 1.0, {"decay": 1e-5}, seed=0
+        )
+
+
+# ---- audits --------------------------------------------------------------------------------------
+
+LEVEL = 0.99
+
+
+@pytest.mark.parametrize("pair", worlds.all_of_them(), ids=lambda pair: pair.way)
+def test_an_audit_refutes_what_is_broken_and_nothing_else(pair):
+    rows = {row["release"]: row["audited"] for row in audits.audit_rows(pair, 200, LEVEL)}
+    sound, less, broken = rows.values()
+    assert sound <= worlds.EPSILON < less and broken > sound
+
+
+@pytest.mark.parametrize("pair", worlds.all_of_them(), ids=lambda pair: pair.way)
+def test_the_family_of_a_method_is_claimed_at_epsilon_1_and_grows_as_the_noise_shrinks(pair):
+    assert pair.epsilon(1.0) == pytest.approx(1.0, rel=0.02)
+    assert pair.epsilon(2.0) < pair.epsilon(1.0) < pair.epsilon(0.5)
+    assert 0 < pair.advantage(2.0) < pair.advantage(1.0) < pair.advantage(0.5) < 1
+
+
+def test_a_coin_shows_nothing_and_more_right_guesses_show_more():
+    pair = worlds.all_of_them()[0]
+    shown = [audits.bound(pair, right, 10_000, LEVEL) for right in (5000, 5100, 5600, 6000, 10_000)]
+    assert shown[:2] == [0.0, 0.0] and shown == sorted(shown) and math.isfinite(shown[-1])
+    chance = (1 + pair.advantage(1.0)) / 2
+    assert audits.bound(pair, int(chance * 10_000), 10_000, LEVEL) < 1.0
+
+
+def test_more_releases_notice_milder_cuts_of_the_noise():
+    shares = [audits.power(releases, LEVEL) for releases in (20, 200, 4000, 100_000)]
+    assert shares == sorted(shares) and shares[0] < 0.3 and 0.6 <= shares[2] < shares[3] < 1

@@ -4,8 +4,8 @@ names = load()                      8,900 to train, 2,300 to test, in 20 languag
 problem = proved.softmax(names, DECAY, pieces())
 
 What places, languages and currencies are called, from Unicode's CLDR, as babel carries it. A name
-that two of the languages share has no answer and is left out; what the test names name, no training
-name does in any language. A name is its UTF-8 bytes, filled up with zeros: an image one pixel high.
+of two things, or in two languages, is left out; what the test names name, no training name does in
+any language. A name is its UTF-8 bytes, filled up with zeros: an image one pixel high.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def text(name: Tensor) -> str:
 
 @cache
 def _distinct() -> list[tuple[str, int, str]]:
-    """What is named, the language's number and the name, shuffled; no name is in two languages."""
+    """What is named, the language's number and the name, shuffled; no name is there twice."""
     found = [
         (kind + code, label, name)
         for label, language in enumerate(LANGUAGES)
@@ -84,8 +84,8 @@ def _distinct() -> list[tuple[str, int, str]]:
         for code, name in sorted(getattr(Locale(language), kind).items())
         if not code.isdigit()  # regions of the world: long, and few
     ]
-    languages = Counter(name for name, _ in {(name.lower(), label) for _, label, name in found})
-    once = [named for named in found if languages[named[2].lower()] == 1]
+    times = Counter(name.lower() for _, _, name in found)
+    once = [named for named in found if times[named[2].lower()] == 1]
     order = np.random.RandomState(0).permutation(len(once))  # numpy never changes what it draws
     return [once[k] for k in order]
 

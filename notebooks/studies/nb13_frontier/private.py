@@ -15,10 +15,10 @@ from unlearnlib.lab.settings import DELTA
 from .cases import Case
 from .way import Setting, Way, drawn
 
-STEPS = 50  # of its training; ours
+STEPS = 20  # of its training; ours
 RATE = 0.1  # chance of an image to be in a batch; ours
 GRID = 0.01  # of epsilon, on which its losses are added: coarse, for time, and rounded up; ours
-RATES = (0.03, 0.1, 0.3, 1.0)  # of learning, in a logit; ours
+RATES = (0.1, 0.3, 1.0, 3.0)  # of learning, in a logit; ours
 WIDER = 1.25  # by which the noise is raised until it is enough
 
 

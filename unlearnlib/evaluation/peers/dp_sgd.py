@@ -38,6 +38,7 @@ from ...projected_sgd import project
 from .convex import positive
 from .interpolation import Noisy, check_objective, fresh_noise
 
+AT_ONCE = 64  # samples whose gradients are in memory: few stay in a cache, five times as fast
 NEGLIGIBLE = 1e-15  # chance of more samples in a batch, counted as a failure at each step
 
 
@@ -117,9 +118,9 @@ def clipped_sum(F: Objective, w: Tensor, batch: Tensor, limit: float) -> Tensor:
     """Sum of the batch's sample gradients, without decay, each clipped to norm `limit`: (p,)."""
     if not len(batch):
         return torch.zeros_like(w)
-    x, y = F.batch(batch)
-    of_one = grad(lambda w, x, y: F.batch_loss(w, x[None], y[None]))
-    return project(vmap(of_one, (None, 0, 0))(w, x, y), limit).sum(0)
+    of_each = vmap(grad(lambda w, x, y: F.batch_loss(w, x[None], y[None])), (None, 0, 0))
+    few = batch.split(AT_ONCE)
+    return sum(project(of_each(w, *F.batch(part)), limit).sum(0) for part in few)
 
 
 def _check(m: int, rate: float, sigma: float, steps: int) -> None:
