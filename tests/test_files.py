@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from unlearnlib.errors import DataError, InputError
+from unlearnlib.lab import files
 from unlearnlib.lab.files import (
     CorruptFile,
     cache_root,
@@ -109,3 +110,13 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("UNLEARNLIB_CACHE", ".cache/test")
     monkeypatch.chdir(tmp_path)
     assert cache_root() == root / ".cache/test"
+
+
+def test_an_installed_package_keeps_its_results_in_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.delenv(files.CACHE, raising=False)
+    assert files.cache_root() == files.repository_root() / ".cache"  # a checkout: these tests' own
+    monkeypatch.setattr(files, "PACKAGE", tmp_path / "site-packages" / "unlearnlib")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.cache_root().name == "unlearnlib" and tmp_path in files.cache_root().parents
+    assert "site-packages" not in str(files.cache_root())

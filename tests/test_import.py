@@ -16,7 +16,13 @@ import unlearnlib as ul
 
 PACKAGE = Path(ul.__file__).parent
 NOTEBOOKS = PACKAGE.parent / "notebooks"  # the package tested is that of the repository
-FLOORS = {"studies": 3, "lab": 2, "evaluation": 1}  # everything else in the package: 0
+FLOORS = {
+    "studies": 3,
+    "command": 3,
+    "__main__": 3,
+    "lab": 2,
+    "evaluation": 1,
+}  # everything else in the package: 0
 MODULES = sorted(PACKAGE.rglob("*.py"))
 STUDIES = sorted((NOTEBOOKS / "studies").rglob("*.py"))
 LIMIT = 2500
@@ -216,7 +222,6 @@ def test_counting_leaves_out_blanks_comments_and_docstrings():
 
 
 def test_the_algorithms_floor_stays_small():
-    sizes = {
-        file.name: code_lines(file.read_text(encoding="utf-8")) for file in PACKAGE.glob("*.py")
-    }
+    files = [file for file in PACKAGE.glob("*.py") if file.name != "__main__.py"]
+    sizes = {file.name: code_lines(file.read_text(encoding="utf-8")) for file in files}
     assert 0 < sum(sizes.values()) <= LIMIT, sizes

@@ -192,6 +192,15 @@ def test_audits_have_teeth_where_they_catch_all_that_is_broken_and_nothing_else(
     assert why == "refuted 0 of 1 that are sound; caught 1 of 2 that are broken or short of noise"
 
 
+def test_a_release_is_confirmed_or_not():
+    found = {"all releases": True, "an altered one": False}
+    assert verdicts.confirmed(found, "all releases") == ("reproduced", "all releases: confirmed")
+    assert verdicts.confirmed(found, "an altered one") == (
+        "not reproduced",
+        "an altered one: not confirmed",
+    )
+
+
 def test_a_way_outruns_retraining_by_a_point_in_every_case():
     ahead = {"a": {"x": 0.01, "y": 0.02}, "b": {"x": 0.5, "y": -0.5}}
     assert verdicts.outruns(ahead)[0] == "reproduced"

@@ -27,12 +27,11 @@ def verdict(card: Certificate) -> list[tuple[str, str, str]]:
     """Return (question, answer, why) for the fields `holds`, `useful` and `noise`."""
     Delta, ball = card.sensitivity.value, 2 * card.C
     known = "doing nothing" if card.doing_nothing == ball else "the ball alone"
-    compared = f"{known} gives 2C = {number(ball)}"
-    if not math.isfinite(ball):
-        compared = "what doing nothing gives is private, below"
+    useful = "private" if math.isnan(card.doing_nothing) else "yes" if card.useful else "no"
+    compared = f"{known} gives 2C = {number(ball)}" if ball < math.inf else "doing nothing: private"
     return [
         ("holds", card.holds, f"rests on {card.sensitivity.source}"),
-        ("useful", "yes" if card.useful else "no", f"Delta = {number(Delta)}; {compared}"),
+        ("useful", useful, f"Delta = {number(Delta)}; {compared}"),
         ("noise", card.noise, f"N(0, sigma^2 I), sigma = {number(card.sigma)}"),
     ]
 

@@ -174,20 +174,22 @@ def _measurements(
 
 def _refuted(facts: Known, constants: Constants, Delta: float, estimate: Tensor) -> tuple[str, ...]:
     """The conditions that do not hold on the data, each with its remedy."""
-    mu, G, eps = constants.lam_min.value, constants.G.value, torch.finfo(estimate.dtype).eps * 2**10
+    mu, G, L = (constants.named()[name].value for name in ("lam_min", "G", "L"))
+    eps = torch.finfo(estimate.dtype).eps * 2**10
     whole, left, apart = facts[evidence.GRADIENT], facts[evidence.LEFT], facts[APART]
     moved, least, rounding = facts[MOVED], facts[LEAST], eps * float(estimate.norm())
     lost = mu * rounding + eps * facts[evidence.RETAINED_GRADIENT]
     within = bounds.strong_convexity_bound(left, mu, G)
     at_end = f"||grad F_r(estimate)|| = {left:.3g} exceeds G = {G:g}"
     far = f"Refining moved {moved:.3g}, too far for gradients {apart:.3g} apart at mu = {mu:g}"
-    bends = f"A direction has curvature {least:.3g}, below mu = {mu:g}"
+    bends = f"A direction has curvature {least:.3g}, below mu = {mu:g}: claim a smaller lam_min"
     tiny = f"Delta = {Delta:.3g} is below {rounding:.3g}, rounding of the estimate"
     conditions = [
         (not whole <= G, f"||grad F(w)|| = {whole:.3g} exceeds G = {G:g}: train on, down to G."),
         (not within <= Delta, f"{at_end}: refine further, down to G."),
         (not mu * moved <= apart + lost, f"{far}: claim a smaller lam_min."),
-        (not least >= mu - eps * abs(least), f"{bends}: claim a smaller lam_min."),
+        # terms as large as L cancel where the decay alone is left
+        (not least >= mu - eps * (L if L < math.inf else abs(least)), f"{bends}."),
         (Delta < rounding, f"{tiny}: claim more G."),
     ]
     return tuple(message for contradicted, message in conditions if contradicted)

@@ -60,8 +60,9 @@ class Features:
         one = self._inputs(images[:1].to(device()))
         # filled in place: many small tensors between large passing ones would tear up the memory
         found = one.new_empty(len(images), one.shape[1])
-        for rows in bar(torch.arange(len(images), device="cpu").split(AT_ONCE), self.name):
-            found[rows[0] : rows[-1] + 1] = self._inputs(images[rows].to(device()))
+        for start in bar(range(0, len(images), AT_ONCE), self.name):
+            some = slice(start, start + AT_ONCE)
+            found[some] = self._inputs(images[some].to(device()))
         return found
 
     def of(self, images: Images) -> tuple[Tensor, Tensor]:

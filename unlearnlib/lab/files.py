@@ -16,6 +16,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -46,8 +47,12 @@ def root_from(variable: str, default: str) -> Path:
 
 
 def cache_root() -> Path:
-    """Where downloads, trained models and stamps live: `UNLEARNLIB_CACHE`, else `.cache`."""
-    return root_from(CACHE, ".cache")
+    """Where downloads, trained models and stamps live: `UNLEARNLIB_CACHE`, else `.cache`.
+
+    Of a package that is installed, and no checkout, the user's cache folder.
+    """
+    checkout = (repository_root() / "pyproject.toml").exists()
+    return root_from(CACHE, ".cache" if checkout else user_cache_dir("unlearnlib", False))
 
 
 def require_writable(folder: Path, variable: str) -> None:

@@ -51,6 +51,15 @@ def read(folder: Path) -> tuple[list[Tensor], tuple[str, ...]]:
     return _decoded(folder, train.samples, test.samples), tuple(train.classes)
 
 
+def names(folder: Path) -> tuple[str, ...]:
+    """What the training images of a folder are called, in the order of `read`: CLASS/file."""
+    from torchvision import datasets
+
+    train = folder.resolve() / "train"
+    samples = datasets.ImageFolder(str(train)).samples
+    return tuple(Path(path).relative_to(train).as_posix() for path, _ in samples)
+
+
 def _refuse_folders_read_twice(folder: Path) -> None:
     """Refuse a folder in which links lead to the same folder twice.
 

@@ -28,10 +28,15 @@ def provenance(profile: Profile, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "profile": asdict(profile),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": versions(),
         "machine": machine(),
         "git": git_state(),
     }
+
+
+def versions() -> dict[str, str]:
+    """The version of each package that decides a number."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def machine() -> dict[str, Any]:

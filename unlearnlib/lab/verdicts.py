@@ -361,6 +361,14 @@ def audits_have_teeth(audits: pd.DataFrame) -> Verdict:
     return _verdict(not refuted and caught == broken.sum(), not refuted and caught > 0), why
 
 
+def confirmed(found: Mapping[str, bool], who: str) -> Verdict:
+    """Reproduced if a check by other means, from files alone, confirms a release.
+
+    found   by release: whether it was confirmed
+    """
+    return _verdict(found[who], False), f"{who}: {'' if found[who] else 'not '}confirmed"
+
+
 def affords_its_noise(lost: Mapping[str, float], requests: pd.DataFrame) -> Verdict:
     """Reproduced if the noise costs at most CHEAP of accuracy and every request is proved.
 
