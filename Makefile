@@ -10,7 +10,8 @@ OWN_FIGURES = $(addprefix figures/,$(filter-out laptop,$(PROFILES)))
 VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
-.PHONY: help env reproduce figures test test-lowest mutants bench publish documents clean
+.PHONY: help env lab reproduce figures test test-lowest test-people mutants bench publish \
+    documents coursework clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
@@ -18,6 +19,9 @@ help: ## show this list
 	@echo 'profiles: $(PROFILES)'
 
 env: .venv/.ready ## make the Python environment in .venv (the others do so when they need it)
+
+lab: .venv/.ready ## open JupyterLab on the first notebook
+	$(VENV_PYTHON) -m jupyterlab notebooks/00_start_here.ipynb
 
 reproduce: .venv/.ready ## run the notebooks, or the one in NOTEBOOK, at the size of PROFILE
 	$(VENV_PYTHON) -m unlearnlib.lab.reproduce --profile '$(PROFILE)' --notebook '$(NOTEBOOK)'
@@ -29,17 +33,17 @@ figures: .venv/.ready ## draw every figure of PROFILE again, from its results al
 export OPENBLAS_NUM_THREADS = 1
 
 # A cache of its own: results of tests and of yours never meet, and a second test run is quick.
-test test-lowest: export UNLEARNLIB_PROFILE = smoke
-test test-lowest: export UNLEARNLIB_CACHE = .cache/$@
-test test-lowest: export UNLEARNLIB_FIGURES = .cache/$@/figures
-test test-lowest: export UNLEARNLIB_DATA = .cache/$@/data
-test test-lowest: export UNLEARNLIB_PROGRESS = 0
-test test-lowest: export UNLEARNLIB_WORKERS = 1
+test test-lowest test-people: export UNLEARNLIB_PROFILE = smoke
+test test-lowest test-people: export UNLEARNLIB_CACHE = .cache/$@
+test test-lowest test-people: export UNLEARNLIB_FIGURES = .cache/$@/figures
+test test-lowest test-people: export UNLEARNLIB_DATA = .cache/$@/data
+test test-lowest test-people: export UNLEARNLIB_PROGRESS = 0
+test test-lowest test-people: export UNLEARNLIB_WORKERS = 1
 # Files run side by side: a second thread would hold the core that another file needs. Where two
 # threads meet inside a convolution, the first keeps its core until the other has had one.
-test test-lowest: export OMP_NUM_THREADS = 1
-test test-lowest: export UNLEARNLIB_THREADS = 1
-test test-lowest: export OMP_WAIT_POLICY = PASSIVE
+test test-lowest test-people: export OMP_NUM_THREADS = 1
+test test-lowest test-people: export UNLEARNLIB_THREADS = 1
+test test-lowest test-people: export OMP_WAIT_POLICY = PASSIVE
 # Notebooks first: a long one at the end would keep one core while the others wait.
 PYTEST = -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
     --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 \
@@ -48,6 +52,9 @@ test: .venv/.ready ## run the tests, and every notebook at smoke size
 	$(VENV_PYTHON) $(PYTEST)
 test-lowest: .venv-lowest/.ready ## the same on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/python $(PYTEST)
+
+test-people: .venv/.ready ## run what needs a grader: solutions, student copies, wrong answers (2 minutes)
+	$(VENV_PYTHON) -m pytest -p no:benchmark tests/people
 
 mutants: .venv/.ready ## put errors into the code, or into file ONLY: does a test notice? (25 minutes)
 	$(VENV_PYTHON) tests/mutants.py --only '$(ONLY)'
@@ -64,6 +71,9 @@ publish: .venv/.ready ## after reproduce PROFILE=laptop: outputs into notebooks,
 
 documents: .venv/.ready ## write the tables of README and figures/README from the committed results
 	$(VENV_PYTHON) -m unlearnlib.lab.publish --documents
+
+coursework: .venv/.ready ## write the student copies of the assignments into coursework/student
+	cd notebooks && ../$(VENV_PYTHON) -m coursework.course ../coursework
 
 clean: ## remove results: .cache but for its data, and figures but for figures/laptop
 	@if [ -d .cache ]; then find .cache -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +; fi

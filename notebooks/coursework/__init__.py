@@ -1,0 +1,1 @@
+"""Assignments that grade themselves: one source each, from which student copies are made."""

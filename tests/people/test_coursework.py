@@ -1,0 +1,102 @@
+"""The assignments, graded end to end: solutions, student copies, and typical wrong answers."""
+
+import nbformat
+import pytest
+from coursework.course import SOURCES, Course, assignments
+
+# what is wrong with an answer -> the function, what it does instead, and what that costs
+WRONG = {
+    "01_ball_and_bound": {
+        "rescales what is inside too": (
+            "project",
+            "return w * (C / w.norm())",
+            {"project-seen", "project-hidden"},
+        ),
+        "clips each coordinate": (
+            "project",
+            "return w.clamp(-C, C)",
+            {"project-seen", "project-hidden"},
+        ),
+        "leaves the sign of the curvature out": (
+            "bound",
+            "return 2 * C * (M * C + lam) / (lam + abs(lam_min)) if lam != -lam_min else math.inf",
+            {"bound-hidden"},
+        ),
+        "asks for twice the curvature": ("needed", "return 2 * M * C", {"empty-hidden"}),
+        "steps up the slope": (
+            "newton_step",
+            "return w + torch.linalg.solve(F_r.hessian(w), F_r.gradient(w))",
+            {"step-tests"},
+        ),
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    made = Course(tmp_path_factory.mktemp("course"))
+    for name in assignments():
+        made.student_copy(name)
+    return made
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def answered(name, function, body, path):
+    """The solutions, but for one function that has another body."""
+    notebook = read(SOURCES / f"{name}.ipynb")
+    for cell in notebook.cells:
+        before, found, after = cell.source.partition(f"def {function}(")
+        if found and cell.metadata.nbgrader.solution:
+            head, _, rest = after.partition("### BEGIN SOLUTION")
+            _, _, tail = rest.partition("### END SOLUTION")
+            cell.source = f"{before}{found}{head}{body}{tail}"
+    nbformat.write(notebook, path)
+    return path
+
+
+def possible(name):
+    """The points of each cell that tests grade."""
+    cells = [cell.metadata.get("nbgrader", {}) for cell in read(SOURCES / f"{name}.ipynb").cells]
+    return {q.grade_id: q.points for q in cells if q.get("grade") and not q.solution}
+
+
+def by_tests(points, name):
+    return {cell: points[cell] for cell in possible(name)}
+
+
+@pytest.mark.parametrize("name", assignments())
+def test_every_solution_gets_full_marks(course, name):
+    points = course.graded(SOURCES / f"{name}.ipynb", name, "solution")
+    assert by_tests(points, name) == possible(name)
+    by_hand = [cell for cell in points if cell not in possible(name)]
+    assert by_hand and all(points[cell] is None for cell in by_hand)  # a person reads them
+
+
+@pytest.mark.parametrize("name", assignments())
+def test_a_student_copy_fails_exactly_at_its_stubs_and_gives_nothing_away(course, name):
+    copy = course.folder / "release" / name / f"{name}.ipynb"
+    points = course.graded(copy, name, "stubs")
+    assert not any(by_tests(points, name).values())
+    text = copy.read_text()
+    assert "SOLUTION" not in text and "HIDDEN" not in text
+    source = read(SOURCES / f"{name}.ipynb")
+    stubs = sum(cell.source.count("### BEGIN SOLUTION") for cell in source.cells)
+    left = text.count("raise NotImplementedError()") + text.count('"YOUR ANSWER HERE"')
+    assert left == stubs
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(name, what) for name, wrongs in WRONG.items() for what in wrongs]
+)
+def test_a_typical_wrong_answer_loses_the_points_that_it_should(course, name, what, tmp_path):
+    function, body, lost = WRONG[name][what]
+    path = answered(name, function, body, tmp_path / "answer.ipynb")
+    points = by_tests(course.graded(path, name, what.replace(" ", "-")), name)
+    assert {cell for cell, most in possible(name).items() if points[cell] < most} == lost
+
+
+def test_each_assignment_has_its_wrong_answers():
+    assert all(len(WRONG[name]) >= 5 for name in assignments())
