@@ -402,6 +402,17 @@ def test_wrong_usage_is_2_and_help_names_the_exit_codes(capsys):
     assert "3 not confirmed, 130 interrupted" in capsys.readouterr().out
 
 
+def test_the_commands_of_the_readme_run(here):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    lines = [line.partition("#")[0].split() for line in readme.splitlines()]
+    commands = [words[1:] for words in lines if words[:1] == ["unlearnlib"]]
+    assert [words[0] for words in commands] == ["forget", "verify"]
+    photos(here / "photos")
+    listed(Path("forget.txt"), "c000/1.png")
+    for words in commands:
+        assert run(*words) == command.DONE
+
+
 def test_it_is_a_module_too():
     told = subprocess.run(
         [sys.executable, "-m", "unlearnlib", "certificate", "--help"],
