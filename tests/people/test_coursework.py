@@ -28,7 +28,42 @@ WRONG = {
             "return w + torch.linalg.solve(F_r.hessian(w), F_r.gradient(w))",
             {"step-tests"},
         ),
-    }
+    },
+    "02_lissa": {
+        "leaves the damping out": (
+            "lissa",
+            "x = b\n    for _ in range(steps):\n        x = b + x - hvp(x) / scale\n"
+            "    return x / scale",
+            {"lissa-hidden", "steps-tests"},
+        ),
+        "forgets to divide by the scale": (
+            "lissa",
+            "x = b\n    for _ in range(steps):\n        x = b + x - (hvp(x) + lam * x) / scale\n"
+            "    return x",
+            {"lissa-seen", "lissa-hidden", "steps-tests"},
+        ),
+        "asks for the whole largest eigenvalue": (
+            "least_scale",
+            "return float(eigenvalues.max() + lam)",
+            {"scales-seen", "least-hidden"},
+        ),
+        "looks at the largest eigenvalue alone": (
+            "steps_needed",
+            "rate = float((1 - (eigenvalues.max() + lam) / scale).abs())\n"
+            "    return max(0, math.ceil(math.log(tol) / math.log(rate)) - 1)",
+            {"steps-tests"},
+        ),
+        "goes down the gradient each time": (
+            "conjugate_gradient",
+            "x, left, products = torch.zeros_like(b), b.clone(), 0\n"
+            "    while left.norm() > tol * b.norm():\n"
+            "        image = hvp(left) + lam * left\n"
+            "        step = (left @ left) / (left @ image)\n"
+            "        x, left, products = x + step * left, left - step * image, products + 1\n"
+            "    return x, products",
+            {"cg-hidden"},
+        ),
+    },
 }
 
 
