@@ -51,8 +51,12 @@ def decisions(results: Saved) -> str:
     `row` is the place of the deciding row in the table "curves" of results.json, from 0.
     """
     curves, known = results.table("curves"), results.table("known").set_index("case")
+    choices = pd.DataFrame(results.numbers["choices"]["value"])
+    either = choices.duplicated(["model", "asked", "take"], keep=False)
+    choices["must be proved"] = choices["must be proved"].map({True: "yes", False: "no"})
+    choices.loc[either, "must be proved"] = "either"
     rows = []
-    for choice in results.numbers["choices"]["value"]:
+    for choice in choices.drop_duplicates(["model", "asked", "take"]).to_dict("records"):
         deciding = curves[
             (curves.case == choice["model"])
             & (curves.asked == choice["asked"])
@@ -61,7 +65,7 @@ def decisions(results: Saved) -> str:
         ]
         rows.append((
             choice["model"], f"{known.n[choice['model']]:,}", f"{choice['n_u']:,}",
-            "yes" if choice["must be proved"] else "no", choice["take"],
+            choice["must be proved"], choice["take"],
             f"{number(choice['gradients'])} gradients, {number(choice['seconds'])} s; retraining "
             f"{number(choice['gradients of retraining'])}, "
             f"{number(choice['seconds of retraining'])} s",
