@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer
 
 from unlearnlib.command import releases, work
-from unlearnlib.command.models import Model
+from unlearnlib.command.models import Model, read_weights
 from unlearnlib.command.samples import Samples
 from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.lab.data import Images
@@ -71,7 +71,7 @@ def release_row(
     seconds = time.perf_counter() - started
     kept = releases.read(out)
     found = work.check(model, samples, kept, out)
-    released = work.read_weights(model.F, out / releases.WEIGHTS)
+    released = read_weights(model.F, out / releases.WEIGHTS)
     models = {"trained": w, "released": released, "retrained": model.train(without=asked)}
     return {
         "data and model": name,

@@ -44,20 +44,14 @@ def _train(options: argparse.Namespace) -> int:
 
 def _forget(options: argparse.Namespace) -> int:
     releases.refuse_taken(options.out)
-    samples = _samples(options)
-    rows = samples.wanted(options.list)
-    model = _model(options, samples)
-    budget = dict(epsilon=options.epsilon, delta=options.delta)
+    samples, rows, model, budget = _request(options)
     run = {"command": "forget", "data": options.data.name} | _told(options)
     print(work.forget(model, samples, rows, _w(options, model), options.out, run=run, **budget))
     return DONE
 
 
 def _compare(options: argparse.Namespace) -> int:
-    samples = _samples(options)
-    rows = samples.wanted(options.list)
-    model = _model(options, samples)
-    budget = dict(epsilon=options.epsilon, delta=options.delta)
+    _, rows, model, budget = _request(options)
     print(work.compare(model, rows, _w(options, model), **budget))
     return DONE
 
@@ -103,6 +97,13 @@ def _model(options: argparse.Namespace, samples: Samples) -> Model:
         return own_model(samples, options.model, **{name: getattr(options, name) for name in names})
     names = ("features", "epsilon", "delta", "requests")
     return proved_model(samples, **{name: getattr(options, name) for name in names})
+
+
+def _request(options: argparse.Namespace) -> tuple[Samples, list[int], Model, dict[str, float]]:
+    samples = _samples(options)
+    rows = samples.wanted(options.list)  # before features are made
+    budget = {"epsilon": options.epsilon, "delta": options.delta}
+    return samples, rows, _model(options, samples), budget
 
 
 def _w(options: argparse.Namespace, model: Model):

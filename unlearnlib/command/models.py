@@ -8,7 +8,6 @@ release = model.forget(w, rows, epsilon=1.0, delta=1e-5)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,16 +24,13 @@ from ..errors import DataError, InputError, require
 from ..lab import proved
 from ..lab.features import PIXELS, Features, patches, scattering
 from ..lab.proved import Problem
-from ..lab.settings import BLUR
-from ..noise import gaussian_sigma
 from ..objective import Objective
 from ..planner import plan
 from ..projected_sgd import projected_sgd
-from ..strongly_convex import unlearn_strongly_convex
 from ..unlearn import Release, unlearn
 from .samples import COLUMNS, Samples
 
-GREY, COLOURED = 1, 3
+GREY = 1  # channels
 SMALLEST_MAPS = 16  # pixels of an image's side, below which pixels themselves are the features
 DECAY = 1e-5  # of the proved model: stronger than on digits, for data that nobody has seen
 SEED = 0  # of training: the same data give the same model
@@ -81,12 +77,9 @@ class ProvedModel:
 
     def forget(self, w: Tensor, rows: Sequence[int], epsilon: float, delta: float) -> Release:
         """A release of which `requests` together cost (epsilon, delta), by composition."""
-        problem, Delta = self.problem, self.problem.sensitivity(self.G)
-        sigma = plan(self.settings["requests"], Delta, epsilon=epsilon, delta=delta).sigma
-        return unlearn_strongly_convex(
-            problem.F, w, rows, constants=problem.constants(self.G), delta=delta, sigma=sigma,
-            curvature=proved.curvature, preconditioner=problem.anew(), known=problem.known,
-        )  # fmt: skip
+        requests, Delta = self.settings["requests"], self.problem.sensitivity(self.G)
+        sigma = plan(requests, Delta, epsilon=epsilon, delta=delta).sigma
+        return self.problem.unlearn(w, rows, self.G, sigma=sigma, delta=delta)
 
 
 def proved_model(
@@ -104,10 +97,9 @@ def proved_model(
         InputError,
     )
     problem = proved.softmax(samples.images, DECAY, FEATURES[name](samples), "nothing: a default")
-    least = gaussian_sigma(math.sqrt(requests), epsilon, delta)
     settings = {"model": "softmax regression", "features": name, "requests": requests}
     judged = len(samples.images.y_test) > 0
-    return ProvedModel(problem, problem.mu * BLUR / problem.reach / least / 2, settings, judged)
+    return ProvedModel(problem, problem.gradient_for(epsilon, requests, delta), settings, judged)
 
 
 FEATURES: dict[str, Callable[[Samples], Features]] = {

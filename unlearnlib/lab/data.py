@@ -63,11 +63,7 @@ class Images:
     @cached_property
     def digest(self) -> str:
         """sha256, in hex, of the four tensors' shapes and bytes."""
-        digest = hashlib.sha256()
-        for tensor in (self.x_train, self.y_train, self.x_test, self.y_test):
-            digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy())
-        return digest.hexdigest()
+        return digest(self.x_train, self.y_train, self.x_test, self.y_test)
 
     def train(self) -> Split:
         """Training images, normalised float32, and their labels."""
@@ -104,6 +100,15 @@ class Images:
 
     def _normalised(self, x: Tensor) -> Tensor:
         return x.float().div_(255).sub_(self.mean).div_(self.std)
+
+
+def digest(*tensors: Tensor) -> str:
+    """sha256, in hex, of the tensors' shapes and bytes."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(str(tuple(tensor.shape)).encode())
+        found.update(tensor.contiguous().numpy())
+    return found.hexdigest()
 
 
 def load(name: str | Path, root: str | Path | None = None, download: bool = True) -> Images:

@@ -137,13 +137,13 @@ class Problem:
         public = {"inputs": inputs, "tuned on": self.tuned_on, "preconditioner": KEPT_SECRET}
         return {name: q for name, q in self.settings.items() if name != "weight_decay"} | public
 
-    def gradient_for(self, epsilon: float, requests: int = 1) -> float:
-        """The G at which (epsilon, DELTA) costs noise of at most BLUR in a logit.
+    def gradient_for(self, epsilon: float, requests: int = 1, delta: float = DELTA) -> float:
+        """The G at which (epsilon, delta) costs noise of at most BLUR in a logit.
 
         requests   that epsilon is shared by, all of their releases kept by somebody. It has to be
                    known before training, and so does all else that G depends on: proved constants.
         """
-        Delta = BLUR / self.reach / gaussian_sigma(math.sqrt(requests), epsilon, DELTA)
+        Delta = BLUR / self.reach / gaussian_sigma(math.sqrt(requests), epsilon, delta)
         return self.mu * Delta / 2
 
     def sensitivity(self, G: float) -> float:
@@ -235,10 +235,11 @@ class Problem:
         """One request to a model trained on F, or on some of it.
 
         prepared   of `prepared(G)`; without it each step makes a preconditioner of its own
-        budget     epsilon or sigma; seed, and whole: the slope that training kept
+        budget     epsilon or sigma, and delta where it is not DELTA; seed, and whole: the slope
+                   that training kept
         """
-        terms = self._terms(G, prepared)
-        return unlearn_strongly_convex(on or self.F, w, forget, **terms, **budget)
+        terms = self._terms(G, prepared) | budget
+        return unlearn_strongly_convex(on or self.F, w, forget, **terms)
 
     def queue(
         self, w: Tensor, G: float, prepared: Prepared | None = None, **budget

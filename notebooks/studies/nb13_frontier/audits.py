@@ -23,6 +23,7 @@ from unlearnlib.progress import bar
 
 from .worlds import EPSILON, Release, Worlds, gaussian
 
+SOUND = "nothing is broken"
 TENTH = 10
 SHARES = (0.98, 0.96, 0.94, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 LEAST, MOST = 0.1, 100.0  # shares of the noise that are searched
@@ -32,7 +33,7 @@ def audit_rows(worlds: Worlds, releases: int, level: float) -> list[dict]:
     """One row a release: as it is, with the noise that `power` says is noticed, and each break."""
     share = power(releases, level)
     releases_of = {
-        "nothing is broken": worlds.release,
+        SOUND: worlds.release,
         f"noise x {share:g}": lambda f, s, seed: worlds.release(f, share * s, seed),
         **worlds.broken,
     }

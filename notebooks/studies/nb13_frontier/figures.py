@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from unlearnlib.lab.plots import canvas, headline, title
 from unlearnlib.lab.results import Saved
 
+from .audits import SOUND
 from .cases import AS_PAPER
 
 LOOK = {
@@ -135,5 +136,5 @@ def audits(results: Saved) -> Figure:
     return fig
 
 
-SOUND, KINDS = "nothing is broken", (("#0072B2", "o"), ("#E69F00", "v"), ("#D55E00", "X"))
+KINDS = (("#0072B2", "o"), ("#E69F00", "v"), ("#D55E00", "X"))
 FIGURES = (frontier, seconds, sizes, audits, epsilons)
