@@ -24,6 +24,9 @@ MODEL = """import torch
 def make():
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear({inputs}, {classes}))
 
+def normed():
+    return torch.nn.Sequential(make(), torch.nn.BatchNorm1d({classes}))
+
 nothing = 3
 def number():
     return 3
@@ -299,6 +302,7 @@ def test_a_model_that_does_not_fit(here, capsys):
     assert "FILE.py:NAME" in refused(capsys, *words, "mine.py")
     assert "no function 'nothing'" in refused(capsys, *words, "mine.py:nothing")
     assert "has to return a torch.nn.Module" in refused(capsys, *words, "mine.py:number")
+    assert "has BatchNorm" in refused(capsys, *words, "mine.py:normed")
     weights = ("--weights", "proved.safetensors")
     assert "does not fit the model: it lacks ['1.weight'" in refused(
         capsys, *words, "mine.py:make", *weights

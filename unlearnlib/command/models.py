@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .. import draws
+from .. import batchnorm, draws
 from ..errors import DataError, InputError, require
 from ..lab import proved
 from ..lab.features import PIXELS, Features, patches, scattering
@@ -179,6 +179,8 @@ def _made(source: str) -> nn.Module:
         f"{source} returns a {type(net).__name__}; it has to return a torch.nn.Module",
         DataError,
     )
+    remedy = "its statistics are not kept with these weights; use GroupNorm"
+    require(not batchnorm.layers(net), f"{source} has BatchNorm: {remedy}", DataError)
     return net
 
 
