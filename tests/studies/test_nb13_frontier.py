@@ -1,6 +1,7 @@
 """The frontier: each way is certified for what it is asked, works in its budget, is tuned apart."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -299,3 +300,9 @@ def test_a_coin_shows_nothing_and_more_right_guesses_show_more():
 def test_more_releases_notice_milder_cuts_of_the_noise():
     shares = [audits.power(releases, LEVEL) for releases in (20, 200, 4000, 100_000)]
     assert shares == sorted(shares) and shares[0] < 0.3 and 0.6 <= shares[2] < shares[3] < 1
+
+
+def test_a_case_is_named_after_its_data_as_results_call_it(network):
+    assert network.name == "MLP, pixels (MNIST)"
+    images = replace(tiny(), title="CIFAR-10 (JPEG re-encoding), 100 of 50,000 training images")
+    assert cases._data(images) == "CIFAR-10 (JPEG re-encoding)"

@@ -22,6 +22,7 @@ from torch.func import grad, vmap
 from unlearnlib import draws
 from unlearnlib.lab import curvature, lineup, names, proved
 from unlearnlib.lab.adam import by_adam
+from unlearnlib.lab.data import Images
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.methods import CG_STEPS, allowed_sample, estimate_by, solve_by_cg
 from unlearnlib.lab.profiles import Pair, Profile
@@ -146,7 +147,12 @@ def line_up(profile: Profile) -> list[Callable[[], Case]]:
 
 
 def _of_entry(entry: lineup.Entry, d: Experiment) -> Case:
-    return of_problem(f"{entry.label} ({d.images.name})", entry.build(), len(d.forget))
+    return of_problem(f"{entry.label} ({_data(d.images)})", entry.build(), len(d.forget))
+
+
+def _data(images: Images) -> str:
+    """What the data is called where results are shown, without how many of it there are."""
+    return images.title.partition(",")[0]
 
 
 def _of_names(profile: Profile) -> Case:
@@ -173,7 +179,7 @@ def of_network(pair: Pair, seed: int, tuning: bool = False) -> Case:
         return estimate_by(solve_by_cg, request, lam), 1 + PRODUCT * products
 
     return Case(
-        f"MLP, pixels ({d.images.name})",
+        f"MLP, pixels ({_data(d.images)})",
         d.title,
         d.F,
         d.F_test,
