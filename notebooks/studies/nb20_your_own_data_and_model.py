@@ -107,7 +107,8 @@ def accuracies(results: Saved) -> Figure:
     ax.invert_yaxis()
     ax.set(xlabel="test accuracy, %", xlim=(0, 100))
     fig.legend(fontsize=9, loc="outside lower center", ncols=3)
-    headline(fig, f"epsilon = {table.epsilon[0]:.3g}, one seed; judged on what no training saw")
+    data = "; ".join(results.datasets)
+    headline(fig, f"{data}: epsilon = {table.epsilon[0]:.3g}, one seed, on what no training saw")
     return fig
 
 
