@@ -1,6 +1,7 @@
 """Student copies of the assignments, and the points of a submission, by nbgrader.
 
-python -m coursework.course OUT          writes OUT/student/NAME.ipynb, from `make coursework`
+python -m coursework.course OUT          from `make coursework`: writes OUT/student/NAME.ipynb,
+                                         and OUT/otter/NAME/ for otter-grader
 
 course = Course(folder)                  a course of nbgrader's own, with its gradebook
 course.student_copy("01_ball_and_bound")
@@ -23,7 +24,9 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
-SOURCES = Path(__file__).parent
+from . import bundle
+from .bundle import SOURCES
+
 SECONDS = 120  # that one cell of a submission may take
 
 
@@ -80,13 +83,15 @@ def _done(result: dict) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="where the student copies go")
-    out = parser.parse_args().out / "student"
-    out.mkdir(parents=True, exist_ok=True)
+    out = parser.parse_args().out
+    (out / "student").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         course = Course(Path(folder))
         for name in assignments():
-            shutil.copyfile(course.student_copy(name), out / f"{name}.ipynb")
-            print(out / f"{name}.ipynb")
+            student = out / "student" / f"{name}.ipynb"
+            shutil.copyfile(course.student_copy(name), student)
+            bundle.write(name, out / "otter" / name)
+            print(student, "and", out / "otter" / name)
     return 0
 
 

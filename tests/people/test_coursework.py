@@ -1,7 +1,10 @@
 """The assignments, graded end to end: solutions, student copies, and typical wrong answers."""
 
+from collections import defaultdict
+
 import nbformat
 import pytest
+from coursework import bundle
 from coursework.course import SOURCES, Course, assignments
 
 # what is wrong with an answer -> the function, what it does instead, and what that costs
@@ -62,6 +65,42 @@ WRONG = {
             "        x, left, products = x + step * left, left - step * image, products + 1\n"
             "    return x, products",
             {"cg-hidden"},
+        ),
+    },
+    "03_attack_and_audit": {
+        "counts a tie as a win": (
+            "auc",
+            "return float((members[:, None] >= others[None, :]).double().mean())",
+            {"auc-hidden"},
+        ),
+        "takes the share of right guesses for the chance": (
+            "least_epsilon",
+            "p = right / guesses\n    return max(0.0, math.log((p - delta) / (1.0001 - p)))",
+            {"least-seen", "least-hidden"},
+        ),
+        "leaves delta out": (
+            "least_epsilon",
+            'p = binomtest(right, guesses, alternative="greater").proportion_ci(confidence).low\n'
+            "    return max(0.0, math.log(p / (1 - p)))",
+            {"least-hidden"},
+        ),
+        "takes half of the distance for the whole": (
+            "least_epsilon_gaussian",
+            'p = binomtest(right, guesses, alternative="greater").proportion_ci(confidence).low\n'
+            "    return ul.gaussian_epsilon(norm.ppf(p), 1.0, delta) if p > 0.5 else 0.0",
+            {"gaussian-hidden", "refuted-tests"},
+        ),
+        "counts in one world only": (
+            "count_right",
+            "return int((release(True, count, seed) > Delta / 2).sum())",
+            {"right-hidden", "refuted-tests"},
+        ),
+        "does not use that the noise is Gaussian": (
+            "refuted",
+            "return {name for name, release in suspects.items()\n"
+            "            if least_epsilon(count_right(release, count), 2 * count, delta, 1 - 1e-4)"
+            " > epsilon}",
+            {"refuted-tests"},
         ),
     },
 }
@@ -135,3 +174,42 @@ def test_a_typical_wrong_answer_loses_the_points_that_it_should(course, name, wh
 
 def test_each_assignment_has_its_wrong_answers():
     assert all(len(WRONG[name]) >= 5 for name in assignments())
+
+
+# The same by otter-grader
+
+
+@pytest.fixture(scope="module", params=assignments())
+def bundled(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("otter") / request.param
+    bundle.write(request.param, out)
+    return request.param, out
+
+
+def by_question(points, name):
+    """The points of cells, added for each question: what stands before the tests of a cell."""
+    question, total = None, defaultdict(float)
+    for role in (cell.metadata.nbgrader for cell in read(SOURCES / f"{name}.ipynb").cells):
+        question = role.grade_id if role.solution else question
+        if role.grade and not role.solution:
+            total[question] += points[role.grade_id]
+    return dict(total)
+
+
+def test_otter_gives_the_points_that_nbgrader_gives(course, bundled, tmp_path):
+    name, out = bundled
+    what, (function, body, _) = next(iter(WRONG[name].items()))
+    wrong = answered(name, function, body, tmp_path / "wrong.ipynb")
+    for submission in (SOURCES / f"{name}.ipynb", wrong, out / "student" / f"{name}.ipynb"):
+        points = bundle.graded(submission, out / bundle.AUTOGRADER)
+        same = by_tests(course.graded(submission, name, "otter"), name)
+        assert points == by_question(same, name)
+
+
+def test_otters_student_copy_gives_nothing_away(bundled):
+    name, out = bundled
+    text = (out / "student" / f"{name}.ipynb").read_text()
+    for cell in read(SOURCES / f"{name}.ipynb").cells:
+        for mark in (bundle.SOLUTION, bundle.HIDDEN):
+            _, secret, _ = bundle.cut(cell.source, mark)
+            assert not any(len(line) > 20 and line in text for line in secret.splitlines())
