@@ -166,6 +166,28 @@ def test_publishing_twice_changes_nothing(root):
     assert publish.main([]) == 0 and [path.read_bytes() for path in pages(root)] == once
 
 
+def with_a_panel(code):
+    made = [*cells(), new_code_cell(code)]
+    made[-1].metadata["tags"] = ["panel"]
+    return made
+
+
+def test_a_panel_needs_no_run_and_keeps_the_outputs_of_one(root):
+    page = root / "notebooks" / "00_start.ipynb"
+    write(page, with_a_panel("import os; print(os.environ['UNLEARNLIB_PROGRESS'])"))
+    assert publish.main([]) == 0
+    *_, of_run, still = nbformat.read(page, 4).cells
+    assert [output.get("text") for output in of_run.outputs] == ["1\n", None]
+    assert [output.text for output in still.outputs] == ["0\n"] and still.execution_count == 3
+    changed = nbformat.read(page, 4)
+    changed.cells[-1].source = "print('another still')"
+    nbformat.write(changed, page)
+    assert publish.main(["--panels"]) == 0
+    *_, of_run, still = nbformat.read(page, 4).cells
+    assert [output.get("text") for output in of_run.outputs] == ["1\n", None]
+    assert still.outputs[0].text == "another still\n"
+
+
 def test_each_claim_stands_with_both_sides(root):
     publish.main([])
     page = root / "figures" / "README.md"

@@ -84,6 +84,29 @@ def spectral_filter(results: Saved) -> Figure:
     return fig
 
 
+def filter_at(scale: float, steps: float) -> Figure:
+    """The panel: what LiSSA makes of any eigenvalue at this scale, after so many steps."""
+    steps = round(steps)
+    fig, (ax,) = canvas(height=3.4)
+    a = np.geomspace(1e-4, 1e4, 400)
+    inside = a < 2 * scale
+    ax.plot(a, 1 / a, color=COLOURS["dense solve"], ls="--", lw=1.2, label="1/a: the inverse")
+    answer = bounds.lissa_filter(a[inside], scale, steps)
+    ax.plot(a[inside], answer, color=COLOURS["LiSSA"], lw=2, label="LiSSA")
+    damping = scale / (steps + 1)
+    ax.axvline(damping, color="#777777", ls=":", label=f"s/(t+1) = {number(damping)}")
+    ax.axvspan(min(2 * scale, a[-1]), a[-1], color="#dddddd", label="a >= 2s: diverges")
+    ax.set(xscale="log", yscale="log", xlabel="eigenvalue a of H + lam I", ylabel="answer")
+    ax.set(xlim=(a[0], a[-1]), ylim=(1e-5, 1e5))
+    ax.legend(loc="lower left")
+    headline(
+        fig,
+        f"scale s = {number(scale)}, t = {steps:,} steps: left of the dotted line every "
+        f"eigenvalue gets about {number(1 / damping)}",
+    )
+    return fig
+
+
 def scales(results: Saved) -> Figure:
     """Residual by scale: divergence, convergence, and a scale too large (Proposition 3.5)."""
     fig, (ax,) = canvas()

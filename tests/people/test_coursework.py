@@ -1,6 +1,7 @@
 """The assignments, graded end to end: solutions, student copies, and typical wrong answers."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -196,14 +197,29 @@ def by_question(points, name):
     return dict(total)
 
 
+def signed(submission, name, folder):
+    """The submission as otter wants it: without nbgrader's tests, with the assignment's name."""
+    notebook = read(submission)
+    tests = possible(name)
+    notebook.cells = [c for c in notebook.cells if c.metadata.nbgrader.grade_id not in tests]
+    notebook.metadata["otter"] = {"assignment_name": name}
+    path = folder / f"signed {Path(submission).name}"
+    nbformat.write(notebook, path)
+    return path
+
+
 def test_otter_gives_the_points_that_nbgrader_gives(course, bundled, tmp_path):
     name, out = bundled
     what, (function, body, _) = next(iter(WRONG[name].items()))
     wrong = answered(name, function, body, tmp_path / "wrong.ipynb")
-    for submission in (SOURCES / f"{name}.ipynb", wrong, out / "student" / f"{name}.ipynb"):
-        points = bundle.graded(submission, out / bundle.AUTOGRADER)
-        same = by_tests(course.graded(submission, name, "otter"), name)
-        assert points == by_question(same, name)
+    points = by_tests(course.graded(wrong, name, "otter"), name)
+    for submission, expected in (
+        (signed(SOURCES / f"{name}.ipynb", name, tmp_path), possible(name)),
+        (signed(wrong, name, tmp_path), points),
+        (out / "student" / f"{name}.ipynb", dict.fromkeys(points, 0)),
+    ):
+        found = bundle.graded(submission, out / bundle.AUTOGRADER)
+        assert found == by_question(expected, name)
 
 
 def test_otters_student_copy_gives_nothing_away(bundled):

@@ -58,8 +58,17 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [
         cell
         for cell in notebook.cells
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+        if cell.cell_type == "code" and not _tagged(cell, "injected-parameters")
     ]
+
+
+def is_panel(cell: NotebookNode) -> bool:
+    """Whether a cell shows formulae under sliders, and no result (panels.py)."""
+    return _tagged(cell, "panel")
+
+
+def _tagged(cell: NotebookNode, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", [])
 
 
 def study_files(folder: Path, notebook: str) -> list[Path]:

@@ -2,24 +2,29 @@
 
 Run as `make publish`, after `make reproduce PROFILE=laptop`; with NOTEBOOK=... for one of them, and
 the others stay as they are. README.md and figures/README.md get every table that follows from the
-committed results. All of it comes from executed notebooks and figures/laptop/*/results.json.
+committed results. All of it comes from executed notebooks and figures/laptop/*/results.json, but
+for the stills of panels (panels.py), which show no result: `--panels` draws them without a run.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
 
 import nbformat
+from nbclient import NotebookClient
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
 
 from ..errors import DataError, UnlearnError, require
+from ..progress import PROGRESS
 from . import documents
 from .files import cache_root, repository_root, write_whole
 from .heartbeat import say
-from .notebooks import code_cells, named, read_notebook, without_comments
+from .notebooks import code_cells, is_panel, named, read_notebook, without_comments
 from .results import command, load
 
 PROFILE = documents.PROFILE
@@ -30,11 +35,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="publish", description=__doc__.splitlines()[0])
     parser.add_argument("--notebook", default="", help="publish this one only")
     parser.add_argument("--documents", action="store_true", help="write the tables alone")
+    parser.add_argument("--panels", action="store_true", help="draw the stills of panels alone")
     arguments = parser.parse_args(argv)
     root = repository_root()
     try:
         sources = [] if arguments.documents else named(root / "notebooks", arguments.notebook)
-        texts = {path: nbformat.writes(published(path)) + "\n" for path in sources}
+        made = with_stills if arguments.panels else published
+        texts = {path: nbformat.writes(made(path)) + "\n" for path in sources}
         texts |= written(root)
     except UnlearnError as error:
         say(str(error))
@@ -67,15 +74,38 @@ def published(source: Path) -> NotebookNode:
     remedy = f"run `{command(source.stem, PROFILE)}`"
     require(executed.exists(), f"{source.name} has no {PROFILE} run yet: {remedy}", DataError)
     run = read_notebook(executed, f"delete it and {remedy}")
-    notebook = read_notebook(source, "check it out anew")
-    before, after = code_cells(notebook), code_cells(run)
+    notebook = with_stills(source)
+    before, after = results_cells(notebook), results_cells(run)
     require(
         [without_comments(c.source) for c in before] == [without_comments(c.source) for c in after],
         f"the code of {source.name} changed since its {PROFILE} run: {remedy} again",
         DataError,
     )
-    for count, (cell, ran) in enumerate(zip(before, after, strict=True), 1):
-        cell.outputs = [_cleaned(output, count) for output in ran.outputs if _is_read(output)]
+    for cell, ran in zip(before, after, strict=True):
+        cell.outputs = ran.outputs
+    return _numbered(notebook)
+
+
+def results_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells whose outputs belong to a run: all but panels."""
+    return [cell for cell in code_cells(notebook) if not is_panel(cell)]
+
+
+def with_stills(source: Path) -> NotebookNode:
+    """The notebook with the stills of its panels, each drawn in a process that ran nothing else."""
+    notebook = read_notebook(source, "check it out anew")
+    for cell in filter(is_panel, notebook.cells):
+        alone = new_notebook(cells=[new_code_cell(cell.source)], metadata=notebook.metadata)
+        client = NotebookClient(alone, resources={"metadata": {"path": source.parent}})
+        client.execute(env=os.environ | {PROGRESS: "0"})
+        cell.outputs = alone.cells[0].outputs
+    return _numbered(notebook)
+
+
+def _numbered(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with its cells numbered from 1, and outputs without what only a run needs."""
+    for count, cell in enumerate(code_cells(notebook), 1):
+        cell.outputs = [_cleaned(output, count) for output in cell.outputs if _is_read(output)]
         cell.execution_count = count
     nbformat.validate(notebook)
     return notebook

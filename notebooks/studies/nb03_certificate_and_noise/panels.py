@@ -1,0 +1,39 @@
+"""The panel of 03_certificate_and_noise: the bound at any constants."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from unlearnlib import bounds
+from unlearnlib.lab.plots import COLOURS, canvas, headline
+from unlearnlib.text import number
+
+
+def bound_at(C: float, M: float, lam: float, lam_min: float) -> Figure:
+    """The bound of Theorem 3.4 by damping, and where it is below 2C."""
+    fig, (ax,) = canvas(height=3.4)
+    lams = np.geomspace(1e-2, 1e6, 400)
+    lams = lams[lams + lam_min > 0]
+    r = 2 * C
+    ax.plot(
+        lams,
+        [bounds.local_newton_bound(r, M, value, lam_min) for value in lams],
+        color=COLOURS["bound"],
+        label="Theorem 3.4",
+    )
+    ax.axhline(r, color=COLOURS["2C"], ls="--", label=f"2C = {number(r)}: both lie in the ball")
+    if lam + lam_min > 0:
+        at = bounds.local_newton_bound(r, M, lam, lam_min)
+        ax.plot(lam, at, "o", color=COLOURS["unlearned"], ms=8, label=f"here: {number(at)}")
+        here = ""
+    else:
+        here = f" At lam = {number(lam)} nothing is convex, and nothing is bounded."
+    ax.set(
+        xscale="log", yscale="log", xlabel="damping lam", ylabel="distance", ylim=(r / 1e3, r * 1e4)
+    )
+    ax.legend(loc="upper right")
+    says = "above" if lam_min > M * C else "at most"
+    what = "so the bound says something" if lam_min > M * C else "so no damping helps"
+    headline(fig, f"lam_min = {number(lam_min)} is {says} MC = {number(M * C)}, {what}.{here}")
+    return fig
