@@ -53,7 +53,7 @@ test: .venv/.ready ## run the tests, and every notebook at smoke size
 test-lowest: .venv-lowest/.ready ## the same on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/python $(PYTEST)
 
-test-people: .venv/.ready ## run what needs a grader: solutions, student copies, wrong answers (2 minutes)
+test-people: .venv/.ready ## run what a class needs: solutions, student copies, wrong answers (6 minutes)
 	$(VENV_PYTHON) -m pytest -p no:benchmark tests/people
 
 mutants: .venv/.ready ## put errors into the code, or into file ONLY: does a test notice? (25 minutes)
