@@ -1,0 +1,41 @@
+"""What pages need and sources lack: texts for figures, docstrings as written, links that lead on."""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+
+from unlearnlib.lab.notebooks import default_folder, figures, first_sentence, study
+
+SHOWN = re.compile(r"^save\(\w+\.(\w+), results\)$", re.MULTILINE)  # the cell that shows a figure
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("doctree-read", describe_figures)
+    app.connect("doctree-read", unlink_what_is_no_page)
+    app.connect("autodoc-process-docstring", keep_as_written)
+
+
+def describe_figures(app: Sphinx, page: nodes.document) -> None:
+    """Give each figure of a notebook a text: its caption, the docstring of what draws it."""
+    drawn_by = figures(study(default_folder(), Path(app.env.docname).name))
+    captions = {draw.__name__: first_sentence(draw) for draw in drawn_by}
+    for cell in page.findall(nodes.container):
+        if shown := SHOWN.search(cell.astext()):
+            for image in cell.findall(nodes.image):
+                image["alt"] = captions[shown[1]]
+
+
+def unlink_what_is_no_page(app: Sphinx, page: nodes.document) -> None:
+    """Turn links to assignments into text: their sources hold the solutions."""
+    for link in list(page.findall(pending_xref)):
+        if link["refdomain"] == "doc" and link["reftarget"] not in app.env.found_docs:
+            link.replace_self(link.children)
+
+
+def keep_as_written(app, what, name, thing, options, lines: list[str]) -> None:
+    """Show a docstring as it stands: columns and formulas are laid out in plain text."""
+    lines[:] = [".. code-block:: text", "", *(f"   {line}" for line in lines), ""]
