@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import download_reference, pending_xref
 from sphinx.application import Sphinx
 
 from unlearnlib.lab.notebooks import default_folder, figures, first_sentence, study
@@ -15,6 +15,7 @@ SHOWN = re.compile(r"^save\(\w+\.(\w+), results\)$", re.MULTILINE)  # the cell t
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("doctree-read", describe_figures)
+    app.connect("doctree-read", show_linked_figures, priority=400)  # before images are collected
     app.connect("doctree-read", unlink_what_is_no_page)
     app.connect("autodoc-process-docstring", keep_as_written)
 
@@ -27,6 +28,14 @@ def describe_figures(app: Sphinx, page: nodes.document) -> None:
         if shown := SHOWN.search(cell.astext()):
             for image in cell.findall(nodes.image):
                 image["alt"] = captions[shown[1]]
+
+
+def show_linked_figures(app: Sphinx, page: nodes.document) -> None:
+    """Show the figures that the tables of figures link to, small; each leads to itself."""
+    for link in list(page.findall(download_reference)):
+        if link["reftarget"].endswith(".png"):
+            text = f"figure {link.astext()}"
+            link.replace_self(nodes.image(uri=link["reftarget"], alt=text, width="16em"))
 
 
 def unlink_what_is_no_page(app: Sphinx, page: nodes.document) -> None:

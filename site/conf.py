@@ -28,13 +28,16 @@ nb_render_markdown_format = "myst"  # of outputs; it has formulas
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
-autodoc_member_order = "groupwise"
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 72
 
 html_theme = "furo"
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 html_title = project
 html_static_path = ["static"]
 html_css_files = ["site.css"]
