@@ -44,3 +44,4 @@ html_css_files = ["site.css"]
 html_extra_path = ["root"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # it asks for files, which a page from a disk may not
