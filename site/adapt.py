@@ -1,4 +1,4 @@
-"""What pages need and sources lack: texts for figures, docstrings as written, links that lead on."""
+"""What pages need and sources lack: texts for figures, links that lead on, docstrings as text."""
 
 import re
 from pathlib import Path
@@ -21,13 +21,19 @@ def setup(app: Sphinx) -> None:
 
 
 def describe_figures(app: Sphinx, page: nodes.document) -> None:
-    """Give each figure of a notebook a text: its caption, the docstring of what draws it."""
+    """Give each figure of a notebook a text: its caption, or the title of the section it is in.
+
+    The caption is the docstring of the function in the notebook's study that draws the figure.
+    """
     drawn_by = figures(study(default_folder(), Path(app.env.docname).name))
     captions = {draw.__name__: first_sentence(draw) for draw in drawn_by}
     for cell in page.findall(nodes.container):
-        if shown := SHOWN.search(cell.astext()):
-            for image in cell.findall(nodes.image):
-                image["alt"] = captions[shown[1]]
+        if cell.get("nb_element") != "cell_code":
+            continue
+        shown = SHOWN.search(cell.astext())
+        for image in cell.findall(nodes.image):
+            title = f"figure: {cell.parent.next_node(nodes.title).astext()}"
+            image["alt"] = captions.get(shown and shown[1], title)
 
 
 def show_linked_figures(app: Sphinx, page: nodes.document) -> None:

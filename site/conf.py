@@ -7,7 +7,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 project = "Certified unlearning"
 copyright = "the authors of unlearnlib; MIT licence"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx-mathjax-offline", "sphinx.ext.mathjax", "adapt"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx-mathjax-offline",
+    "sphinx.ext.mathjax",
+    "adapt",
+]
 
 # The sources are the files of the repository, where they are: links between them hold here too.
 root_doc = "site/index"
