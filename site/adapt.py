@@ -53,4 +53,10 @@ def unlink_what_is_no_page(app: Sphinx, page: nodes.document) -> None:
 
 def keep_as_written(app, what, name, thing, options, lines: list[str]) -> None:
     """Show a docstring as it stands: columns and formulas are laid out in plain text."""
-    lines[:] = [".. code-block:: text", "", *(f"   {line}" for line in lines), ""]
+    lines[:] = [
+        ".. code-block:: text",
+        "   :class: docstring",
+        "",
+        *(f"   {line}" for line in lines),
+        "",
+    ]
