@@ -50,4 +50,6 @@ html_css_files = ["site.css"]
 html_extra_path = ["root"]
 html_copy_source = False
 html_show_sphinx = False
+html_use_index = False  # the search finds more
+html_domain_indices = False
 html_show_search_summary = False  # it asks for files, which a page from a disk may not
