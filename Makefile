@@ -11,7 +11,7 @@ VENV_PYTHON = .venv/bin/python
 
 .DELETE_ON_ERROR:
 .PHONY: help env lab reproduce figures test test-lowest test-people mutants bench publish \
-    documents coursework clean
+    documents coursework site clean
 
 help: ## show this list
 	@echo 'make TARGET [PROFILE=quick] [NOTEBOOK=00_start_here] [PYTHON=python3]'
@@ -53,7 +53,7 @@ test: .venv/.ready ## run the tests, and every notebook at smoke size
 test-lowest: .venv-lowest/.ready ## the same on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/python $(PYTEST)
 
-test-people: .venv/.ready ## run what a class needs: solutions, student copies, wrong answers (6 minutes)
+test-people: .venv/.ready ## run what needs a grader or a browser: coursework, solutions, the site (8 minutes)
 	$(VENV_PYTHON) -m pytest -p no:benchmark tests/people
 
 mutants: .venv/.ready ## put errors into the code, or into file ONLY: does a test notice? (25 minutes)
@@ -75,9 +75,13 @@ documents: .venv/.ready ## write the tables of README and figures/README from th
 coursework: .venv/.ready ## write the student copies of the assignments into coursework/student
 	cd notebooks && ../$(VENV_PYTHON) -m coursework.course ../coursework
 
-clean: ## remove results: .cache but for its data, and figures but for figures/laptop
+site: .venv/.ready ## make pages of it all, to be read without installing anything, in site/html
+	$(VENV_PYTHON) -m sphinx -W --keep-going -q -c site -d .cache/site . site/html
+	@echo 'all is made: open site/html/index.html'
+
+clean: ## remove results: .cache but for its data, figures but for figures/laptop, and the site
 	@if [ -d .cache ]; then find .cache -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +; fi
-	rm -rf $(OWN_FIGURES)
+	rm -rf $(OWN_FIGURES) site/html site/jupyter_execute
 	@echo 'kept: .venv, .cache/data, figures/laptop'
 
 # --clear throws away what an interrupted installation left; only a finished one is ready.
@@ -85,7 +89,7 @@ clean: ## remove results: .cache but for its data, and figures but for figures/l
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit( \
 	    "Python 3.10 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv --clear .venv
-	$(VENV_PYTHON) -m pip install --editable '.[notebooks,test]'
+	$(VENV_PYTHON) -m pip install --editable '.[notebooks,site,test]'
 	@touch $@
 
 # Lowest of what we ask for ourselves, with what those ask for. uv can tell the two apart; pip can't.
@@ -96,5 +100,5 @@ clean: ## remove results: .cache but for its data, and figures but for figures/l
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install uv
 	.venv-lowest/bin/python -m uv pip install --python .venv-lowest/bin/python \
-	    --resolution lowest-direct --editable '.[notebooks,test]'
+	    --resolution lowest-direct --editable '.[notebooks,site,test]'
 	@touch $@

@@ -172,8 +172,9 @@ def test_clean_keeps_data_environment_and_the_committed_figures(tmp_path):
     for name in profiles.names():
         write(tmp_path / "unlearnlib" / "lab" / "sizes" / f"{name}.toml")
         write(tmp_path / "figures" / name / "00_start_here" / "results.json")
-    kept = ["figures/README.md", ".cache/data/MNIST/raw/images", ".venv/.ready"]
+    kept = ["figures/README.md", "site/index.md", ".cache/data/MNIST/raw/images", ".venv/.ready"]
     gone = [".cache/store/trained/x", ".cache/stamps/quick/x", ".cache/executed/x", ".cache/test/x"]
+    gone += ["site/html/index.html", "site/jupyter_execute/x"]
     for name in kept + gone:
         write(tmp_path / name)
     for _ in range(2):
@@ -415,7 +416,7 @@ def test_it_names_itself_rightly(path):
 
 def test_no_file_names_a_place_on_one_machine():
     ends = {".py", ".toml", ".yml", ".md", ".cff", ".ipynb", ".json"}
-    folders = [ROOT / name for name in ("unlearnlib", "notebooks", "figures", "tests")]
+    folders = [ROOT / name for name in ("unlearnlib", "notebooks", "figures", "site", "tests")]
     files = [p for folder in folders for p in folder.rglob("*") if p.suffix in ends]
     files += [p for p in ROOT.iterdir() if p.is_file()]
     assert len(files) > 20
@@ -425,7 +426,7 @@ def test_no_file_names_a_place_on_one_machine():
 
 
 def test_links_between_our_files_lead_somewhere():
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("figures/*.md")]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("figures/*.md"), *ROOT.glob("site/*.md")]
     texts = {path: path.read_text(encoding="utf-8") for path in pages}
     for path in NOTEBOOKS:
         texts[path] = "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
