@@ -2,22 +2,32 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from docutils import nodes
+from myst_parser.mdit_to_docutils.base import default_slugify
 from sphinx.addnodes import download_reference, pending_xref
 from sphinx.application import Sphinx
 
 from unlearnlib.lab.notebooks import default_folder, figures, first_sentence, study
 
 SHOWN = re.compile(r"^save\(\w+\.(\w+), results\)$", re.MULTILINE)  # the cell that shows a figure
+SECTION = re.compile(r"(\.ipynb#)([^)\s\"]+)")  # in a link to a section of a notebook
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("source-read", name_sections_as_pages_do)
     app.connect("doctree-read", describe_figures)
     app.connect("doctree-read", show_linked_figures, priority=400)  # before images are collected
     app.connect("doctree-read", unlink_what_is_no_page)
     app.connect("autodoc-process-docstring", keep_as_written)
+
+
+def name_sections_as_pages_do(app: Sphinx, page: str, source: list[str]) -> None:
+    """Let links to a section of a notebook, written for JupyterLab, find it on its page."""
+    slug = lambda link: link[1] + default_slugify(unquote(link[2]).replace("-", " "))  # noqa: E731
+    source[0] = SECTION.sub(slug, source[0])
 
 
 def describe_figures(app: Sphinx, page: nodes.document) -> None:
