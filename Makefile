@@ -45,16 +45,17 @@ test test-lowest test-people: export OMP_NUM_THREADS = 1
 test test-lowest test-people: export UNLEARNLIB_THREADS = 1
 test test-lowest test-people: export OMP_WAIT_POLICY = PASSIVE
 # Notebooks first: a long one at the end would keep one core while the others wait.
-PYTEST = -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-    --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 \
-    -p no:benchmark notebooks tests
+SIDE_BY_SIDE = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder \
+    --durations=10 -p no:benchmark
+PYTEST = -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 $(SIDE_BY_SIDE) \
+    notebooks tests
 test: .venv/.ready ## run the tests, and every notebook at smoke size
 	$(VENV_PYTHON) $(PYTEST)
 test-lowest: .venv-lowest/.ready ## the same on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/python $(PYTEST)
 
-test-people: .venv/.ready ## run what needs a grader or a browser: coursework, solutions, the site (8 minutes)
-	$(VENV_PYTHON) -m pytest -p no:benchmark tests/people
+test-people: .venv/.ready ## run what needs a grader or a browser: coursework, solutions, the site (6 minutes)
+	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) tests/people
 
 mutants: .venv/.ready ## put errors into the code, or into file ONLY: does a test notice? (25 minutes)
 	$(VENV_PYTHON) tests/mutants.py --only '$(ONLY)'
