@@ -7,6 +7,7 @@ import nbformat
 import pytest
 from coursework import bundle
 from coursework.course import SOURCES, Course, assignments
+from nbgrader.validator import Validator
 
 # what is wrong with an answer -> the function, what it does instead, and what that costs
 WRONG = {
@@ -148,6 +149,13 @@ def test_every_solution_gets_full_marks(course, name):
     assert by_tests(points, name) == possible(name)
     by_hand = [cell for cell in points if cell not in possible(name)]
     assert by_hand and all(points[cell] is None for cell in by_hand)  # a person reads them
+
+
+@pytest.mark.parametrize("name", assignments())
+def test_nbgrader_validates_the_solutions_and_no_student_copy(course, name):
+    assert Validator().validate(str(SOURCES / f"{name}.ipynb")) == {}
+    found = Validator().validate(str(course.folder / "release" / name / f"{name}.ipynb"))
+    assert set(found) == {"failed"}  # and nothing that students may not change has changed
 
 
 @pytest.mark.parametrize("name", assignments())
