@@ -80,10 +80,11 @@ def _done(result: dict) -> None:
         raise RuntimeError(result.get("log") or result.get("error") or "nbgrader gave no reason")
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
+    """Write all student copies, for both graders."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="where the student copies go")
-    out = parser.parse_args().out
+    out = parser.parse_args(argv).out
     (out / "student").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         course = Course(Path(folder))

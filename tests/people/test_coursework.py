@@ -1,12 +1,14 @@
 """The assignments, graded end to end: solutions, student copies, and typical wrong answers."""
 
+import re
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
 import nbformat
 import pytest
 from coursework import bundle
-from coursework.course import SOURCES, Course, assignments
+from coursework.course import SOURCES, Course, assignments, main
 from nbgrader.validator import Validator
 
 # what is wrong with an answer -> the function, what it does instead, and what that costs
@@ -188,11 +190,17 @@ def test_each_assignment_has_its_wrong_answers():
 # The same by otter-grader
 
 
-@pytest.fixture(scope="module", params=assignments())
-def bundled(request, tmp_path_factory):
-    out = tmp_path_factory.mktemp("otter") / request.param
-    bundle.write(request.param, out)
-    return request.param, out
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """What `make coursework` writes."""
+    assert main([str(out := tmp_path_factory.mktemp("coursework"))]) == 0
+    assert sorted(path.stem for path in (out / "student").iterdir()) == assignments()
+    return out
+
+
+@pytest.fixture(params=assignments())
+def bundled(request, written):
+    return request.param, written / "otter" / request.param
 
 
 def by_question(points, name):
@@ -237,3 +245,16 @@ def test_otters_student_copy_gives_nothing_away(bundled):
         for mark in (bundle.SOLUTION, bundle.HIDDEN):
             _, secret, _ = bundle.cut(cell.source, mark)
             assert not any(len(line) > 20 and line in text for line in secret.splitlines())
+
+
+# The lecturer's page
+
+
+def test_the_commands_of_the_page_run(tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(SOURCES / f"{assignments()[0]}.ipynb", "submission.ipynb")
+    for block in blocks:
+        exec(block.replace("/tmp", str(tmp_path)), {})
+    assert len(blocks) == 2 and (tmp_path / "course" / "gradebook.db").exists()
+    assert (tmp_path / "otter" / bundle.AUTOGRADER).exists()
