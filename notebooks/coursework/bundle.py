@@ -47,7 +47,7 @@ def in_otters_form(name: str, source: NotebookNode) -> NotebookNode:
     config = f"# ASSIGNMENT CONFIG\nname: {name}\nexport_cell:\n  pdf: false"
     cells, questions = [new_raw_cell(config)], []
     for cell in source.cells:
-        role = cell.metadata.nbgrader
+        role = role_of(cell)
         if role.solution:
             questions.append((cell, []))
             cells.append(questions[-1])
@@ -59,6 +59,11 @@ def in_otters_form(name: str, source: NotebookNode) -> NotebookNode:
     for entry in cells:
         flat += _question(*entry) if isinstance(entry, tuple) else [entry]
     return new_notebook(cells=flat, metadata=source.metadata)
+
+
+def role_of(cell: NotebookNode) -> NotebookNode:
+    """What nbgrader has a cell for: nothing, where it knows none, as that of the number."""
+    return cell.metadata.get("nbgrader", NotebookNode(grade=False, solution=False, grade_id=None))
 
 
 def _question(cell: NotebookNode, tests: list[NotebookNode]) -> list[NotebookNode]:

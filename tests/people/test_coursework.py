@@ -1,5 +1,6 @@
 """The assignments, graded end to end: solutions, student copies, and typical wrong answers."""
 
+import itertools
 import re
 import shutil
 from collections import defaultdict
@@ -127,7 +128,7 @@ def answered(name, function, body, path):
     notebook = read(SOURCES / f"{name}.ipynb")
     for cell in notebook.cells:
         before, found, after = cell.source.partition(f"def {function}(")
-        if found and cell.metadata.nbgrader.solution:
+        if found and bundle.role_of(cell).solution:
             head, _, rest = after.partition("### BEGIN SOLUTION")
             _, _, tail = rest.partition("### END SOLUTION")
             cell.source = f"{before}{found}{head}{body}{tail}"
@@ -137,8 +138,8 @@ def answered(name, function, body, path):
 
 def possible(name):
     """The points of each cell that tests grade."""
-    cells = [cell.metadata.get("nbgrader", {}) for cell in read(SOURCES / f"{name}.ipynb").cells]
-    return {q.grade_id: q.points for q in cells if q.get("grade") and not q.solution}
+    roles = map(bundle.role_of, read(SOURCES / f"{name}.ipynb").cells)
+    return {role.grade_id: role.points for role in roles if role.grade and not role.solution}
 
 
 def by_tests(points, name):
@@ -183,8 +184,45 @@ def test_a_typical_wrong_answer_loses_the_points_that_it_should(course, name, wh
     assert {cell for cell, most in possible(name).items() if points[cell] < most} == lost
 
 
-def test_each_assignment_has_its_wrong_answers():
-    assert all(len(WRONG[name]) >= 5 for name in assignments())
+@pytest.mark.parametrize("name", assignments())
+def test_each_assignment_has_its_wrong_answers(name):
+    wrong = {function for function, _, _ in WRONG[name].values()}
+    solved = [c.source for c in read(SOURCES / f"{name}.ipynb").cells if bundle.role_of(c).solution]
+    cells = [names for text in solved if (names := set(re.findall(r"^def (\w+)\(", text, re.M)))]
+    assert len(WRONG[name]) >= 5
+    assert [names for names in cells if not names & wrong] == [], "no wrong answer to these"
+
+
+@pytest.mark.parametrize("name", assignments())
+def test_the_points_that_are_announced_are_those_that_are_given(name):
+    cells = read(SOURCES / f"{name}.ipynb").cells
+    given = [
+        (bundle.role_of(cell).get("points", 0) if bundle.role_of(cell).grade else 0)
+        for cell in cells
+    ]
+    tested = sum(possible(name).values())
+    written = sum(given) - tested
+    head = f"{sum(given):g} points** ({tested:g} by tests, {written:g} for what you write)"
+    assert head in cells[0].source
+    row = f"| {sum(given):g}: {tested:g} by tests, {written:g} by hand |"
+    page = (SOURCES / "README.md").read_text()
+    assert row in next(line for line in page.splitlines() if line.startswith(f"| [{name}]"))
+    starts = [i for i, cell in enumerate(cells) if cell.source.startswith("## ")] + [len(cells)]
+    for start, end in itertools.pairwise(starts):
+        said = re.search(r"^## .*\((\d+) points\)", cells[start].source)
+        assert sum(given[start:end]) == (int(said[1]) if said else 0), cells[start].source[:60]
+
+
+@pytest.mark.parametrize("name", assignments())
+def test_the_number_of_a_student_survives_grading(course, name, tmp_path):
+    notebook = read(course.folder / "release" / name / f"{name}.ipynb")
+    number = next(cell for cell in notebook.cells if cell.source.startswith("student = "))
+    assert number.metadata.get("editable", True)
+    number.source = 'student = "s4711"'
+    nbformat.write(notebook, tmp_path / "mine.ipynb")
+    course.graded(tmp_path / "mine.ipynb", name, "numbered")
+    kept = read(course.folder / "autograded" / "numbered" / name / f"{name}.ipynb")
+    assert number.source in [cell.source for cell in kept.cells]
 
 
 # The same by otter-grader
@@ -206,7 +244,7 @@ def bundled(request, written):
 def by_question(points, name):
     """The points of cells, added for each question: what stands before the tests of a cell."""
     question, total = None, defaultdict(float)
-    for role in (cell.metadata.nbgrader for cell in read(SOURCES / f"{name}.ipynb").cells):
+    for role in map(bundle.role_of, read(SOURCES / f"{name}.ipynb").cells):
         question = role.grade_id if role.solution else question
         if role.grade and not role.solution:
             total[question] += points[role.grade_id]
@@ -217,7 +255,7 @@ def signed(submission, name, folder):
     """The submission as otter wants it: without nbgrader's tests, with the assignment's name."""
     notebook = read(submission)
     tests = possible(name)
-    notebook.cells = [c for c in notebook.cells if c.metadata.nbgrader.grade_id not in tests]
+    notebook.cells = [c for c in notebook.cells if bundle.role_of(c).grade_id not in tests]
     notebook.metadata["otter"] = {"assignment_name": name}
     path = folder / f"signed {Path(submission).name}"
     nbformat.write(notebook, path)
@@ -254,7 +292,8 @@ def test_the_commands_of_the_page_run(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(SOURCES / f"{assignments()[0]}.ipynb", "submission.ipynb")
+    names = {}
     for block in blocks:
-        exec(block.replace("/tmp", str(tmp_path)), {})
-    assert len(blocks) == 2 and (tmp_path / "course" / "gradebook.db").exists()
+        exec(block.replace("/tmp", str(tmp_path)), names)
+    assert len(blocks) == 3 and (tmp_path / "course" / "gradebook.db").exists()
     assert (tmp_path / "otter" / bundle.AUTOGRADER).exists()

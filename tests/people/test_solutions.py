@@ -12,7 +12,7 @@ FOLDER = repository_root() / "notebooks"
 NUMBERED = re.compile(r"^\d+\. .*", re.MULTILINE)
 MINUTES = re.compile(r"\(\d+ minutes\)")
 FOLDED = re.compile(r"^<details><summary>Answer</summary>\n\n.*\n\n</details>$", re.DOTALL)
-HIDDEN = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
+HIDDEN = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "tags": ["hide-cell"]}
 LONGEST_CELL = 25
 LARGEST_IMAGE = 60_000  # bytes
 

@@ -28,7 +28,7 @@ def bound_at(C: float, M: float, lam: float, lam_min: float) -> Figure:
         ax.plot(lam, at, "o", color=COLOURS["unlearned"], ms=8, label=f"here: {number(at)}")
         here = ""
     else:
-        here = f" At lam = {number(lam)} nothing is convex, and nothing is bounded."
+        here = f" At lam = {number(lam)} H + lam I need not be positive, and nothing is bounded."
     ax.set(
         xscale="log", yscale="log", xlabel="damping lam", ylabel="distance", ylim=(r / 1e3, r * 1e4)
     )
