@@ -16,6 +16,7 @@ from PIL import Image
 
 from unlearnlib.command import main as command
 from unlearnlib.command import models, releases, samples
+from unlearnlib.errors import DataError
 from unlearnlib.lab import files
 
 pytestmark = pytest.mark.usefixtures("own_store")
@@ -33,14 +34,14 @@ def number():
 """
 
 
-def photos(root, classes=3, each=6, size=(8, 8), mode="L", seed=0):
+def photos(root, classes=3, each=6, size=(8, 8), mode="L", seed=0, judged=2):
     """A folder of images: each class has a brightness of its own, and noise."""
     random = np.random.RandomState(seed)
     for split in ("train", "test"):
         for label in range(classes):
             folder = root / split / f"c{label:03d}"
             folder.mkdir(parents=True)
-            for k in range(each if split == "train" else 2):
+            for k in range(each if split == "train" else judged):
                 shape = (*size, 3) if mode == "RGB" else size
                 pixels = random.randint(60, size=shape) + np.arange(shape[0]).reshape(
                     -1, *[1] * (len(shape) - 1)
@@ -119,7 +120,8 @@ def test_a_table_is_forgotten_by_its_names_or_lines_and_verified(here, capsys):
     assert forget(Path("plain.csv"), ["5", "16"], out="by line") == command.DONE
     asked = json.loads(Path("by line/private/run.json").read_text())
     assert asked["names"] == ["5", "16"]
-    assert "test" not in capsys.readouterr().out.partition("accuracy")[2]  # none to judge by
+    table_of_scores = capsys.readouterr().out.partition("accuracy")[2].partition("by line")[0]
+    assert "retained" in table_of_scores and "test" not in table_of_scores  # none to judge by
 
 
 def test_several_releases_share_the_budget(here):
@@ -132,7 +134,7 @@ def test_several_releases_share_the_budget(here):
 
 
 def test_ones_own_model_gets_what_its_ball_proves(here, capsys):
-    data = photos(here / "photos")
+    data = photos(here / "photos", each=30, judged=20)  # enough that luck can't keep accuracy
     Path("mine.py").write_text(MODEL.format(inputs=64, classes=3))
     own = ("--model", "mine.py:make", "--epochs", 60, "--lr", 0.01)
     assert run("train", "--data", data, "--out", "w.safetensors", *own) == command.DONE
@@ -200,6 +202,9 @@ def test_the_card_is_shown_with_and_without_its_private_part(here, capsys):
     assert run("certificate", "release") == command.DONE
     assert "useful  private" in capsys.readouterr().out
     assert "only who holds it" in refused(capsys, "verify", "release", "--data", "photos")
+    assert run("certificate", "release") == command.DONE
+    shown = capsys.readouterr().out
+    assert "nan" not in shown and "functions of the data" not in shown
 
 
 @pytest.mark.parametrize("number", ["sensitivity", "sigma", "delta"])
@@ -423,3 +428,60 @@ def test_it_is_a_module_too():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "show the card" in told.stdout
+
+
+# ---- what people type ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (dict(requests=0), "--requests is 0; it has to be at least 1"),
+        (dict(delta=0.1), "--delta is 0.1; with 18 samples it has to be below 0.056"),
+        (dict(model="mine.py:make"), "--model names mine.py, which is not there"),
+        (dict(model="mine.py"), "it has to be FILE.py:NAME"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_with_its_limit(here, capsys, options, said):
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    data = photos(here / "photos")
+    Path("forget.txt").write_text("c000/1.png\n")
+    line = ("forget", "--data", data, "--list", "forget.txt", "--out", "release", *words)
+    assert said in refused(capsys, *line)
+    assert not Path("release").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("def make(classes): pass", "TypeError"),
+        ("def make(): return wide", "NameError"),
+        ("import torch\ndef make(): return torch.nn.Linear('a', 2)", "TypeError"),
+    ],
+)
+def test_an_error_in_somebodys_model_is_told_in_one_line(here, capsys, code, why):
+    Path("mine.py").write_text(code)
+    line = ("train", "--data", photos(here / "photos"), "--out", "w", "--model", "mine.py:make")
+    said = refused(capsys, *line)
+    assert f"mine.py:make failed ({why}" in said and "without arguments" in said
+
+
+def test_a_list_with_a_byte_order_mark_and_names_with_zeros_are_read(here):
+    data = table(Path("people.csv"), who=[f"{k:04d}" for k in range(60)])
+    Path("forget.txt").write_bytes(b"\xef\xbb\xbf0003\r\n0014\r\n")
+    found = samples.read(data, "label", "who")
+    assert found.wanted(Path("forget.txt")) == [3, 14]
+
+
+def test_a_class_may_be_called_none_and_an_empty_label_is_missing(here):
+    data = table(Path("people.csv"), label=["None", "high"] * 30)
+    assert samples.read(data, "label", "who").images.classes == ("None", "high")
+    with pytest.raises(DataError, match="the row of line 2 has no 'label'"):
+        samples.read(table(Path("other.csv"), label=["", "high"] * 30), "label", "who")
+
+
+def test_a_release_says_in_words_what_its_promise_is(here, capsys):
+    assert forget(photos(here / "photos"), ["c000/1.png"], epsilon=2.0) == command.DONE
+    words = Path("release/README.md").read_text()
+    assert "at most 7.39 times its chance, plus 1e-5," in words
+    assert "The samples and the model from before are still in" in capsys.readouterr().out

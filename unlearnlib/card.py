@@ -61,10 +61,11 @@ def rows(card: Certificate) -> list[tuple[str, str, str, str]]:
 
 
 def private_rows(card: Certificate) -> list[tuple[str, str]]:
-    """Return (name, value) of every number that depends on the data."""
+    """Return (name, value) of every number that depends on the data, and is in this copy."""
     private = card.private()
     values = {"doing nothing gives": private["doing nothing"], **private["measured constants"]}
-    return [(name, number(value)) for name, value in (values | private["measurements"]).items()]
+    values |= private["measurements"]
+    return [(name, number(value)) for name, value in values.items() if value == value]
 
 
 def as_text(card: Certificate) -> str:
@@ -78,8 +79,9 @@ def as_text(card: Certificate) -> str:
     lines.append("")
     for name, value, provenance, note in table:
         lines.append(f"  {name:<{wide}}  {value:>9}  {provenance:<12}{note}".rstrip())
-    lines += ["", "private (functions of the data, not to be published)"]
-    lines += [f"  {name:<42}{value:>10}" for name, value in private_rows(card)]
+    if private := private_rows(card):
+        lines += ["", "private (functions of the data, not to be published)"]
+        lines += [f"  {name:<42}{value:>10}" for name, value in private]
     return "\n".join(lines)
 
 
@@ -92,8 +94,9 @@ def as_html(card: Certificate) -> str:
     lines += [_heading("what it rests on")]
     for name, value, provenance, note in rows(card):
         lines.append(_row(escape(name), escape(value), escape(f"{provenance}: {note}".strip(": "))))
-    lines += [_heading("private: functions of the data, not to be published")]
-    lines += [_row(escape(name), escape(value), "") for name, value in private_rows(card)]
+    if private := private_rows(card):
+        lines += [_heading("private: functions of the data, not to be published")]
+        lines += [_row(escape(name), escape(value), "") for name, value in private]
     return f"<table style='border-left:6px solid {COLOURS[card.holds]}'>{''.join(lines)}</table>"
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import DataError, UnlearnError, require
+from ..errors import DataError, InputError, UnlearnError, require
 from . import releases, work
 from .models import FEATURES, Model, own_model, proved_model, read_weights
 from .samples import Samples, read
@@ -64,13 +64,17 @@ def _certificate(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     kept = releases.read(options.release)
     secret = f"{options.release}/private"
-    require(bool(kept.secret), f"{secret} is not there; only who holds it can verify", DataError)
+    require(
+        bool(kept.secret),
+        f"{secret} is not there; only who holds it, and the data, can verify",
+        DataError,
+    )
     told = argparse.Namespace(**{**vars(options), **kept.run["told"]})
     samples = _samples(told)
     same = samples.digest == kept.asked["data"]
-    require(
-        same, f"{options.data} does not hold what was trained on, or under other names", DataError
-    )
+    remedy = "verify takes the forgotten samples too: check before they are deleted"
+    changed = f"{options.data} does not hold what was trained on, or under other names; {remedy}"
+    require(same, changed, DataError)
     found = work.check(_model(told, samples), samples, kept, options.release)
     print(found)
     return DONE if found.confirmed else NOT_CONFIRMED
@@ -92,6 +96,10 @@ def _samples(options: argparse.Namespace) -> Samples:
 
 
 def _model(options: argparse.Namespace, samples: Samples) -> Model:
+    n, least = len(samples.names), options.requests
+    require(least >= 1, f"--requests is {least}; it has to be at least 1, this one", InputError)
+    few = f"--delta is {options.delta:g}; with {n} samples it has to be below {1 / n:.2g}"
+    require(options.delta < 1 / n, few, InputError)
     if options.model:
         names = ("C", "lam", "weight_decay", "epochs", "lr")
         return own_model(samples, options.model, **{name: getattr(options, name) for name in names})
@@ -125,10 +133,13 @@ def _parser() -> argparse.ArgumentParser:
         _data(command)
         _model_options(command)
         if name != "compare":
-            command.add_argument("--out", type=Path, required=True, help="where to write")
+            new = "a new file, for weights" if name == "train" else "a new folder"
+            command.add_argument("--out", type=Path, required=True, help=new)
         if name != "train":
-            command.add_argument("--list", type=Path, required=True, help="names to forget")
-            command.add_argument("--weights", type=Path, help="of `train`; else trained first")
+            listed = "a text file of what to forget: CLASS/file.png, or a row's name, on each line"
+            command.add_argument("--list", type=Path, required=True, help=listed)
+            written = "the file that `train --out` wrote; else it trains first"
+            command.add_argument("--weights", type=Path, help=written)
     card = _command(commands, "certificate", _certificate, "show the card of a release")
     check = _command(commands, "verify", _verify, "check every line of a release's card")
     for command in (card, check):
@@ -154,9 +165,11 @@ def _data(command: argparse.ArgumentParser) -> None:
 
 def _model_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--epsilon", type=float, default=1.0, help="the budget of one release (1)")
+    add("--epsilon", type=float, default=1.0, help="the budget of all --requests together (1)")
     add("--delta", type=float, default=1e-5, help="below 1 over the number of samples (1e-5)")
-    add("--requests", type=int, default=1, help="that will be asked in all: the proved model")
+    add(
+        "--requests", type=int, default=1, help="answered in all, this among them (1): proved model"
+    )
     choices = ("auto", *FEATURES)
     add("--features", choices=choices, default="auto", help="what the proved model sees")
     add("--model", default="", metavar="FILE.py:NAME", help="a function that makes your module")

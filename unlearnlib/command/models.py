@@ -170,10 +170,16 @@ def own_model(
 def _made(source: str) -> nn.Module:
     file, _, name = source.rpartition(":")
     shape = f"--model is {source!r}; it has to be FILE.py:NAME"
-    require(bool(file) and name.isidentifier() and Path(file).is_file(), shape, DataError)
-    found = run_path(file).get(name)
+    require(bool(file) and name.isidentifier(), shape, DataError)
+    require(Path(file).is_file(), f"--model names {file}, which is not there", DataError)
+    try:
+        found = run_path(file).get(name)
+        net = found() if callable(found) else None
+    except Exception as error:  # of somebody's own code
+        why = f"{type(error).__name__}: {error}"
+        remedy = "it has to run without arguments and return a torch.nn.Module"
+        raise DataError(f"{source} failed ({why}); {remedy}") from error
     require(callable(found), f"{file} has no function {name!r} that makes a model", DataError)
-    net = found()
     require(
         isinstance(net, nn.Module),
         f"{source} returns a {type(net).__name__}; it has to return a torch.nn.Module",

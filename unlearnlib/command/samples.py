@@ -119,7 +119,8 @@ def _from_table(path: Path, label: str, identity: str, test: Path | None) -> Sam
 def _table(path: Path, label: str, identity: str) -> pd.DataFrame:
     """The table in a file, all of whose values are there and, but for names, finite numbers."""
     try:
-        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        csv = path.suffix == ".csv"
+        table = _from_csv(path, (label, identity)) if csv else pd.read_parquet(path)
     except (OSError, ValueError, ImportError) as error:
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     for column in filter(None, (label, identity)):
@@ -132,12 +133,23 @@ def _table(path: Path, label: str, identity: str) -> pd.DataFrame:
         remedy = "fill it in, or leave the row out"
         raise DataError(f"{path}: the row of line {row} has no {column!r}; {remedy}")
     text = [c for c in numbers if not pd.api.types.is_numeric_dtype(numbers[c])]
-    require(
-        not text, f"{path}: {_few(text)} holds text; turn it into numbers, or drop it", DataError
+    remedy = (
+        "turn it into numbers, or drop it; --label and --id say what to predict, and a row's name"
     )
+    require(not text, f"{path}: {_few(text)} holds text; {remedy}", DataError)
     for column in numbers.columns[(numbers.abs() == float("inf")).any()]:
         row = _lines(table)[numbers[column].abs() == float("inf")].iloc[0]
         raise DataError(f"{path}: {column!r} is infinite in the row of line {row}")
+    return table
+
+
+def _from_csv(path: Path, as_typed: tuple[str, ...]) -> pd.DataFrame:
+    """The table, with the columns of names as they were typed: 0042 is no number, None no gap."""
+    table = pd.read_csv(path)
+    names = [column for column in as_typed if column in table]
+    if names:
+        how = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+        table[names] = pd.read_csv(path, usecols=names, **how)[names]
     return table
 
 
@@ -159,7 +171,7 @@ def _lines(table: pd.DataFrame) -> pd.Series:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error}); give a text file of names") from error
 

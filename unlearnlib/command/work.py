@@ -5,6 +5,7 @@ Each takes a model of models.py and returns text to print. Nothing is written be
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .. import __version__
-from ..certificate import PROVED
+from ..certificate import PROVED, Certificate
 from ..evaluation.metrics import accuracy
 from ..lab import files
 from ..lab.provenance import versions
@@ -24,6 +25,7 @@ from . import releases
 from .models import Model, read_weights, weights
 from .samples import Samples
 
+LARGE = 10.0  # an epsilon, beyond which e^epsilon is no limit worth the name
 SHARE = 0.9  # of the accuracy before, below which a release is said to be of no use
 
 
@@ -56,7 +58,11 @@ def forget(
     words = _model_card(model, release, judges)
     releases.write(out, release.certificate, tensors, run, asked, words)
     lost = _lost(model, w, release.w)
-    return f"{release.certificate}\n\n{table}\n{lost}{out} written; publish all of it but private/"
+    return (
+        f"{release.certificate}\n\n{table}\n{lost}{out} written; publish all of it but private/\n"
+        f"The samples and the model from before are still in {out}/private and in "
+        f"{files.cache_root()}: verify, then delete them."
+    )
 
 
 def compare(
@@ -122,13 +128,22 @@ def _lost(model: Model, before: Tensor, after: Tensor) -> str:
     )
 
 
+def _at_most(card: Certificate) -> str:
+    """What (epsilon, delta) says of a chance, in words."""
+    if card.epsilon > LARGE:
+        return f"has no useful limit (epsilon is {number(card.epsilon)}) against its chance"
+    factor = number(math.exp(card.epsilon))
+    return f"is at most {factor} times its chance, plus {number(card.delta)},"
+
+
 def _model_card(model: Model, release: Release, judges: dict[str, Objective]) -> str:
     """The release in words, for those who get it: only what is public already."""
     card, settings = release.certificate, model.settings
     promise = (
-        f"({number(card.epsilon)}, {number(card.delta)})-certified unlearning, {card.holds}: what "
-        "is released can hardly be told from a model that was trained without the forgotten "
-        "samples and released with the same noise."
+        "Some training samples were removed on request. Whatever test is run on these weights, its "
+        f"chance to say that they were used {_at_most(card)} for a model that was trained without "
+        "them and released with the same noise. This is a statement about these weights alone: "
+        "not about files, backups, earlier models, or other samples."
     )
     caveat = (
         ""
@@ -138,9 +153,14 @@ def _model_card(model: Model, release: Release, judges: dict[str, Objective]) ->
     described = "\n".join(f"- {name}: {value}" for name, value in settings.items())
     return (
         f"# A model that forgot\n\n{promise}\n\n{caveat}It promises nothing against someone who "
-        f"kept the model from before.\n\n## What it is\n\n{described}\n- weights: {model.F.p:,}, "
-        f"in weights.safetensors\n- noise: sigma = {number(card.sigma)} in each weight, "
-        f"{card.noise}\n- rests on: {card.sensitivity.source}\n\n## How to check it\n\n"
+        "kept the model from before, and it takes for granted that the noise was drawn as it says "
+        f"below.\n\n## What it is\n\n- promise: ({number(card.epsilon)}, {number(card.delta)})-"
+        f"certified unlearning, {card.holds}\n{described}\n- weights: {model.F.p:,}, in "
+        f"weights.safetensors\n- noise: sigma = {number(card.sigma)} in each weight, {card.noise}"
+        f"\n- rests on: {card.sensitivity.source}\n\n## How to use it\n\n"
+        "`safetensors.torch.load_file` reads the weights, by the names of the module. Softmax "
+        "regression answers features @ weight.T, classes in the order of the alphabet; its "
+        "features are those of `unlearnlib.command.models.FEATURES`.\n\n## How to check it\n\n"
         "`unlearnlib certificate FOLDER` shows the card. Who holds the data and private/ checks "
         "every line with `unlearnlib verify FOLDER --data DATA`.\n"
     )
