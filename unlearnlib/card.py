@@ -74,11 +74,9 @@ def as_text(card: Certificate) -> str:
     lines, wide = [title, "=" * len(title)], max(len(name) for name, *_ in table)
     for question, answer, why in verdict(card):
         lines += _wrapped(f"{question:<8}{answer + ':':<13} ", why)
-    for reason in card.reasons:
-        lines += _wrapped(" " * 8 + "- ", reason)
-    lines.append("")
-    for name, value, provenance, note in table:
-        lines.append(f"  {name:<{wide}}  {value:>9}  {provenance:<12}{note}".rstrip())
+    lines += [line for reason in card.reasons for line in _wrapped(" " * 8 + "- ", reason)]
+    shape = f"  {{:<{wide}}}  {{:>9}}  {{:<12}}{{}}"
+    lines += ["", *(shape.format(*row).rstrip() for row in table)]
     if private := private_rows(card):
         lines += ["", "private (functions of the data, not to be published)"]
         lines += [f"  {name:<42}{value:>10}" for name, value in private]
