@@ -45,20 +45,26 @@ def graded(notebook: Path, autograder: Path) -> dict[str, float]:
 def in_otters_form(name: str, source: NotebookNode) -> NotebookNode:
     """The notebook with otter's raw cells around each question."""
     config = f"# ASSIGNMENT CONFIG\nname: {name}\nexport_cell:\n  pdf: false"
-    cells, questions = [new_raw_cell(config)], []
+    cells, tests = [new_raw_cell(config)], _tests(source)
     for cell in source.cells:
         role = role_of(cell)
         if role.solution:
-            questions.append((cell, []))
-            cells.append(questions[-1])
-        elif role.grade:
-            questions[-1][1].append(cell)
-        else:
+            cells += _question(cell, tests[role.grade_id])
+        elif not role.grade:
             cells.append(cell)
-    flat = []
-    for entry in cells:
-        flat += _question(*entry) if isinstance(entry, tuple) else [entry]
-    return new_notebook(cells=flat, metadata=source.metadata)
+    return new_notebook(cells=cells, metadata=source.metadata)
+
+
+def _tests(source: NotebookNode) -> dict[str, list[NotebookNode]]:
+    """The cells of tests of each question: those up to the next one."""
+    found = {}
+    for cell in source.cells:
+        role = role_of(cell)
+        if role.solution:
+            latest = found[role.grade_id] = []
+        elif role.grade:
+            latest.append(cell)
+    return found
 
 
 def role_of(cell: NotebookNode) -> NotebookNode:
@@ -67,7 +73,7 @@ def role_of(cell: NotebookNode) -> NotebookNode:
 
 
 def _question(cell: NotebookNode, tests: list[NotebookNode]) -> list[NotebookNode]:
-    role = cell.metadata.nbgrader
+    role = role_of(cell)
     asked, answer, _ = cut(cell.source, SOLUTION)
     if cell.cell_type == "markdown":
         made = [new_markdown_cell(asked.strip())]
@@ -80,14 +86,12 @@ def _question(cell: NotebookNode, tests: list[NotebookNode]) -> list[NotebookNod
 
 def _cases(test: NotebookNode) -> list[NotebookNode]:
     """What students see, without points if more is hidden; then all of it, with its points."""
-    points, (before, hidden, after) = test.metadata.nbgrader.points, cut(test.source, HIDDEN)
-    cases = [] if hidden else [_case(test.source, points, hidden=False)]
-    if hidden:
-        seen = before + after
-        if "assert" in seen:
-            cases.append(_case(seen, 0, hidden=False))
-        cases.append(_case(before + hidden + after, points, hidden=True))
-    return cases
+    points, (before, hidden, after) = role_of(test).points, cut(test.source, HIDDEN)
+    if not hidden:
+        return [_case(test.source, points, hidden=False)]
+    seen = before + after
+    shown = [_case(seen, 0, hidden=False)] if "assert" in seen else []
+    return [*shown, _case(before + hidden + after, points, hidden=True)]
 
 
 def _case(code: str, points: float, *, hidden: bool) -> NotebookNode:

@@ -96,8 +96,10 @@ def _samples(options: argparse.Namespace) -> Samples:
 
 
 def _model(options: argparse.Namespace, samples: Samples) -> Model:
-    n, least = len(samples.names), options.requests
-    require(least >= 1, f"--requests is {least}; it has to be at least 1, this one", InputError)
+    n, requests = len(samples.names), options.requests
+    require(
+        requests >= 1, f"--requests is {requests}; it has to be at least 1, this one", InputError
+    )
     few = f"--delta is {options.delta:g}; with {n} samples it has to be below {1 / n:.2g}"
     require(options.delta < 1 / n, few, InputError)
     if options.model:

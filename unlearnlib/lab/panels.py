@@ -3,8 +3,8 @@
 panel(draw, scale=powers(1, 1e4, at=1000), steps=powers(1, 1e4, at=100))
 panel(draw, lam_min=between(-50, 200, at=0))
 
-A panel shows no result: its cell has the tag "panel", needs nothing above it, and `make publish`
-draws its still without running the notebook.
+A panel shows no result: its cell has the tag "panel", needs nothing above it, and publish.py draws
+its still apart from the notebook's run.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from .notebooks import code_cells, is_panel, named, read_notebook, without_comme
 from .results import command, load
 
 PROFILE = documents.PROFILE
+REMEDY = "check it out anew"  # of a notebook that can't be read
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     root = repository_root()
     try:
         sources = [] if arguments.documents else named(root / "notebooks", arguments.notebook)
-        made = with_stills if arguments.panels else published
+        made = with_new_stills if arguments.panels else published
         texts = {path: nbformat.writes(made(path)) + "\n" for path in sources}
         texts |= written(root)
     except UnlearnError as error:
@@ -74,7 +75,7 @@ def published(source: Path) -> NotebookNode:
     remedy = f"run `{command(source.stem, PROFILE)}`"
     require(executed.exists(), f"{source.name} has no {PROFILE} run yet: {remedy}", DataError)
     run = read_notebook(executed, f"delete it and {remedy}")
-    notebook = with_stills(source)
+    notebook = read_notebook(source, REMEDY)
     before, after = results_cells(notebook), results_cells(run)
     require(
         [without_comments(c.source) for c in before] == [without_comments(c.source) for c in after],
@@ -83,7 +84,7 @@ def published(source: Path) -> NotebookNode:
     )
     for cell, ran in zip(before, after, strict=True):
         cell.outputs = ran.outputs
-    return _numbered(notebook)
+    return _with_stills(notebook, source.parent)
 
 
 def results_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -91,19 +92,21 @@ def results_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in code_cells(notebook) if not is_panel(cell)]
 
 
-def with_stills(source: Path) -> NotebookNode:
-    """The notebook with the stills of its panels, each drawn in a process that ran nothing else."""
-    notebook = read_notebook(source, "check it out anew")
+def with_new_stills(source: Path) -> NotebookNode:
+    """The notebook as it is, with the stills of its panels drawn anew."""
+    return _with_stills(read_notebook(source, REMEDY), source.parent)
+
+
+def _with_stills(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    """The notebook with the stills of its panels, each drawn in a process that ran nothing else.
+
+    Cells are numbered from 1, and outputs come without what only a run needs.
+    """
     for cell in filter(is_panel, notebook.cells):
         alone = new_notebook(cells=[new_code_cell(cell.source)], metadata=notebook.metadata)
-        client = NotebookClient(alone, resources={"metadata": {"path": source.parent}})
+        client = NotebookClient(alone, resources={"metadata": {"path": folder}})
         client.execute(env=os.environ | {PROGRESS: "0"})
         cell.outputs = alone.cells[0].outputs
-    return _numbered(notebook)
-
-
-def _numbered(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with its cells numbered from 1, and outputs without what only a run needs."""
     for count, cell in enumerate(code_cells(notebook), 1):
         cell.outputs = [_cleaned(output, count) for output in cell.outputs if _is_read(output)]
         cell.execution_count = count

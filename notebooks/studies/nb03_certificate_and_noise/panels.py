@@ -15,25 +15,27 @@ def bound_at(C: float, M: float, lam: float, lam_min: float) -> Figure:
     fig, (ax,) = canvas(height=3.4)
     lams = np.geomspace(1e-2, 1e6, 400)
     lams = lams[lams + lam_min > 0]
-    r = 2 * C
-    ax.plot(
-        lams,
-        [bounds.local_newton_bound(r, M, value, lam_min) for value in lams],
-        color=COLOURS["bound"],
-        label="Theorem 3.4",
+    bound, ball = (
+        [bounds.newton_bound(C, M, value, lam_min) for value in lams],
+        bounds.trivial_bound(C),
     )
-    ax.axhline(r, color=COLOURS["2C"], ls="--", label=f"2C = {number(r)}: both lie in the ball")
+    ax.plot(lams, bound, color=COLOURS["bound"], label="Theorem 3.4")
+    ax.axhline(
+        ball, color=COLOURS["2C"], ls="--", label=f"2C = {number(ball)}: both lie in the ball"
+    )
     if lam + lam_min > 0:
-        at = bounds.local_newton_bound(r, M, lam, lam_min)
+        at = bounds.newton_bound(C, M, lam, lam_min)
         ax.plot(lam, at, "o", color=COLOURS["unlearned"], ms=8, label=f"here: {number(at)}")
         here = ""
     else:
         here = f" At lam = {number(lam)} H + lam I need not be positive, and nothing is bounded."
-    ax.set(
-        xscale="log", yscale="log", xlabel="damping lam", ylabel="distance", ylim=(r / 1e3, r * 1e4)
-    )
+    ax.set(xscale="log", yscale="log", xlabel="damping lam", ylabel="distance")
+    ax.set_ylim(ball / 1e3, ball * 1e4)
     ax.legend(loc="upper right")
-    says = "above" if lam_min > M * C else "at most"
-    what = "so the bound says something" if lam_min > M * C else "so no damping helps"
-    headline(fig, f"lam_min = {number(lam_min)} is {says} MC = {number(M * C)}, {what}.{here}")
+    is_, what = (
+        ("above", "the bound says something")
+        if lam_min > M * C
+        else ("at most", "no damping helps")
+    )
+    headline(fig, f"lam_min = {number(lam_min)} is {is_} MC = {number(M * C)}, so {what}.{here}")
     return fig
