@@ -129,6 +129,16 @@ def workers() -> int:
     return int(asked)
 
 
+def each(calls: Sequence[Callable[[], T]], what: str) -> list[T]:
+    """What each call returns, made in as many processes as `workers` says.
+
+    Calls are sent by pickle. With one worker, or one call, they are made here, one by one.
+    """
+    if workers() == 1 or len(calls) < 2:
+        return [call() for call in bar(calls, what)]
+    return in_processes(calls, min(workers(), len(calls)), what, _begin)
+
+
 def in_processes(
     calls: Sequence[Callable[[], T]], count: int, what: str, begin: Callable[[], None]
 ) -> list[T]:

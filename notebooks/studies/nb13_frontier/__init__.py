@@ -4,9 +4,11 @@
 cases      the models that take part, and what is known of their objectives
 way        what a way to forget is: its knobs, and the weights that it begins with
 ways       all of them, by what their noise hides: noiseless, balls, descents, private, forerunners
-curves     accuracy by work, and the rule by which all knobs are tuned
+curves     accuracy by work
+tuning     the rule by which all knobs are tuned
 accounts   published formulae beside the exact ones
-worlds     of each method two worlds that are as far apart as may be, and
+worlds     of each method two worlds that are as far apart as may be; those of the methods that
+           the paper builds on are in forerunner_worlds
 audits     what releases of these show
 choice     which way to take, read off the curves
 figures    drawn from results.json

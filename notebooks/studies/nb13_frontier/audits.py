@@ -1,8 +1,7 @@
 """Audits of each method at epsilon = 1, by its worst pair of worlds, and what they would notice.
 
-for worlds in all_of_them():
-    rows += audit_rows(worlds, releases)      as it is, with less noise, and broken
-power(releases)                               the mildest cut of the noise that is noticed
+rows = audited_together(releases, level)      of each as it is, with less noise, and broken
+power(releases, level)                        the mildest cut of the noise that is noticed
 
 Both worlds release many times. The first tenth of the releases shows where their middle is; of the
 others it is guessed which world each is from, and how many guesses are right bounds the method's
@@ -12,33 +11,45 @@ advantage from below. What is shown is the epsilon of the noisiest release that 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from scipy.optimize import brentq
 from scipy.stats import binom
 
 from unlearnlib.evaluation.audit import clopper_pearson
+from unlearnlib.lab.parallel import each
 from unlearnlib.lab.seeds import seed_of
 from unlearnlib.progress import bar
 
+from . import forerunner_worlds, worlds
 from .worlds import EPSILON, Release, Worlds, gaussian
 
+PAIRS = (*forerunner_worlds.PAIRS, *worlds.PAIRS)  # the longest first
 SOUND = "nothing is broken"
 TENTH = 10
 SHARES = (0.98, 0.96, 0.94, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 LEAST, MOST = 0.1, 100.0  # shares of the noise that are searched
 
 
-def audit_rows(worlds: Worlds, releases: int, level: float) -> list[dict]:
+def audited_together(releases: int, level: float) -> list[dict]:
+    """The rows of all methods, in several processes."""
+    calls = [partial(audit_rows, build, releases, level) for build in PAIRS]
+    return [row for rows in each(calls, "audits") for row in rows]
+
+
+def audit_rows(build: Callable[[], Worlds], releases: int, level: float) -> list[dict]:
     """One row a release: as it is, with the noise that `power` says is noticed, and each break."""
-    share = power(releases, level)
+    worlds = build()
+    share = float(f"{power(releases, level) * worlds.attained:.2g}")
     releases_of = {
         SOUND: worlds.release,
         f"noise x {share:g}": lambda f, s, seed: worlds.release(f, share * s, seed),
         **worlds.broken,
     }
     return [
-        {"way": worlds.way, "release": what, "claimed": EPSILON}
+        {"way": worlds.way, "release": what, "claimed": EPSILON, "attained": worlds.attained}
         | audited(worlds, release, releases, level)
         for what, release in releases_of.items()
     ]

@@ -1,51 +1,19 @@
-"""Accuracy against compute at a given epsilon, and the one rule by which all knobs are tuned.
+"""Accuracy against compute at a given epsilon.
 
-best = tuned(case, way)                                     on held-out training images
-rows = curve(case, forget, way, 1.0, best.setting, seed=0)  gradients spent, accuracy
-
-**The rule.** Each setting is tried once, at epsilon = 1, on a request as large as the paper's, on a
-fifth of the training images that no training saw. Kept is the one whose accuracy is highest in the
-mean over the budget: EPOCHS gradients of all retained images, noisy ones included.
+rows = curve(case, forget, way, 1.0, setting, seed=0)      gradients spent, accuracy
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from unlearnlib.errors import UnlearnError
 from unlearnlib.evaluation.metrics import accuracy
-from unlearnlib.lab.settings import TUNING_SEED
 from unlearnlib.lab.store import load_or_make
 
-from .cases import AS_PAPER, EPOCHS, Case
+from .cases import EPOCHS, Case
 from .way import Setting, Way, left
 
-RECIPE = 2  # of a stored curve: raise it when its numbers change
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """The setting kept, and the trials: each {"setting", "score"} or {"setting", "refused"}."""
-
-    setting: Setting
-    trials: list[dict]
-
-
-def tuned(case: Case, way: Way) -> Tuned:
-    """The setting that is best on held-out images; the mildest of equals."""
-    settings, held_out = list(way.settings(case)), case.held_out
-    if len(settings) == 1:
-        return Tuned(settings[0], [])
-    asked, trials = held_out.requests()[AS_PAPER], []
-    for setting in settings:
-        try:
-            rows = curve(held_out, asked, way, 1.0, setting, TUNING_SEED)
-            trials.append({"setting": setting, "score": mean_accuracy(rows)})
-        except UnlearnError as refusal:
-            trials.append({"setting": setting, "refused": str(refusal)})
-    return Tuned(max(trials, key=lambda trial: trial.get("score", -1.0))["setting"], trials)
+RECIPE = 3  # of a stored curve: raise it when its numbers change
 
 
 def curve(

@@ -15,10 +15,9 @@ from unlearnlib.lab.settings import DELTA
 from .cases import Case
 from .way import Setting, Way, drawn
 
-STEPS = 20  # of its training; ours
-RATE = 0.1  # chance of an image to be in a batch; ours
-GRID = 0.01  # of epsilon, on which its losses are added: coarse, for time, and rounded up; ours
-RATES = (0.1, 0.3, 1.0, 3.0)  # of learning, in a logit; ours
+BATCH, PASSES = 300, 5  # images in a batch, in the mean, and passes of its training; ours
+GRID = 0.03  # of epsilon over sqrt(steps), on which its losses are added, rounded up; ours
+RATES = (0.01, 0.1, 1.0, 10.0)  # of learning, in a logit: the larger, the smaller the group; ours
 WIDER = 1.25  # by which the noise is raised until it is enough
 
 
@@ -27,13 +26,19 @@ def _rates(case: Case) -> list[Setting]:
 
 
 def _dp_sgd(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: int) -> Noisy:
-    m = len(forget)
-    sigma = group_sigma(epsilon, m, RATE, STEPS)
+    m, (rate, steps) = len(forget), plan(case.F.n)
+    sigma = group_sigma(epsilon, m, rate, steps)
     made = dp_sgd.train(
-        case.F, case.start, steps=STEPS, lr=setting["lr"] / case.scale**2, limit=case.scale,
-        sigma=sigma, rate=RATE, size=RATE * case.F.n, m=m, **drawn("DP-SGD", seed),
+        case.F, case.start, steps=steps, lr=setting["lr"] / case.scale**2, limit=case.scale,
+        sigma=sigma, rate=rate, size=rate * case.F.n, m=m, **drawn("DP-SGD", seed),
     )  # fmt: skip
     return Noisy(made.w, made.epsilon, 0.0, 0.0)
+
+
+def plan(n: int) -> tuple[float, int]:
+    """The chance of each of n images to be in a batch, and the steps of training."""
+    rate = min(1.0, BATCH / n)
+    return rate, math.ceil(PASSES / rate)
 
 
 @cache
@@ -42,7 +47,8 @@ def group_sigma(epsilon: float, m: int, rate: float, steps: int, delta: float = 
 
     @cache
     def over(sigma: float) -> float:
-        how = dict(m=m, rate=rate, sigma=sigma, steps=steps, interval=GRID * epsilon)
+        interval = GRID * epsilon / math.sqrt(steps)
+        how = dict(m=m, rate=rate, sigma=sigma, steps=steps, interval=interval)
         return dp_sgd.group_epsilon(delta, **how) - epsilon
 
     low = 0.9 * m * rate * math.sqrt(steps) / gdp_of(epsilon, delta)
@@ -54,4 +60,4 @@ def group_sigma(epsilon: float, m: int, rate: float, steps: int, delta: float = 
     return brentq(over, low, high, rtol=1e-3) * 1.002
 
 
-WAYS = (Way("DP-SGD", _rates, _dp_sgd),)
+WAYS = (Way("DP-SGD", _rates, _dp_sgd, sized=True),)

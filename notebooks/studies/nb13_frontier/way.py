@@ -33,6 +33,7 @@ class Way:
     takes      (case) -> whether its theorem speaks of this case
     rests_on   what the epsilon takes for granted, in words
     goes_on    whether it is trained on, without noise, where the budget allows that
+    sized      whether it is trained for requests of one size, and so tuned for each
     """
 
     name: str
@@ -41,6 +42,7 @@ class Way:
     takes: Callable[[Case], bool] = field(repr=False, default=lambda case: True)
     rests_on: str = NOTHING_ASSUMED
     goes_on: bool = True
+    sized: bool = False
 
     def proved(self, case: Case) -> bool:
         """Whether its epsilon is proved in this case."""
