@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -18,7 +19,7 @@ from unlearnlib.lab import parallel as module
 from unlearnlib.lab import processes, profiles
 from unlearnlib.lab.experiments import Experiment
 from unlearnlib.lab.files import cache_root
-from unlearnlib.lab.parallel import Training, together, train_together
+from unlearnlib.lab.parallel import Training, each, together, train_together
 from unlearnlib.lab.processes import use_threads
 from unlearnlib.lab.requests import Asked
 from unlearnlib.lab.store import is_stored, load_or_make
@@ -225,3 +226,15 @@ def test_a_gpu_works_alone_and_a_worker_s_threads_sleep_while_they_wait(monkeypa
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     processes.sleep_while_waiting()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_each_call_returns_here_or_elsewhere_and_in_its_place(monkeypatch):
+    calls = [os.getpid, os.getpid, partial(round, 2.5)]
+    here, too, two = each(calls, "calls")
+    assert os.getpid() not in (here, too) and two == 2
+    monkeypatch.setenv(module.VARIABLE, "1")
+    assert each(calls, "calls") == [os.getpid(), os.getpid(), 2]
+
+
+def test_one_call_alone_is_worth_no_process(alone):
+    assert each([os.getpid], "calls") == [os.getpid()]

@@ -1,6 +1,7 @@
 """The frontier: each way is certified for what it is asked, works in its budget, is tuned apart."""
 
 import math
+import pickle
 from dataclasses import replace
 from functools import partial
 
@@ -99,6 +100,25 @@ def test_tuning_sees_neither_the_test_images_nor_what_it_is_judged_on(case):
     assert not set(held_out.judge.rows.tolist()) & set(held_out.F.rows.tolist())
     assert held_out.judge.x is not problem.F_test.x
     assert not torch.equal(held_out.w, case.w)
+
+
+def test_few_images_leave_two_models_and_many_have_all(monkeypatch):
+    smoke = profiles.load("smoke")
+    assert len(cases.line_up(smoke)) == 2
+    monkeypatch.setattr(cases, "FEW", 0)
+    builders = [pickle.loads(pickle.dumps(build)) for build in cases.line_up(smoke)]
+    built = [build() for build in builders]  # as another process does
+    told = [case.name.partition(" (")[0] for case in built]
+    features = f"{cases.SOFTMAX}, features"
+    assert told == [
+        "MLP, pixels",
+        f"{cases.SOFTMAX}, pixels",
+        "tanh network, pixels",
+        features,
+        features,
+        f"{cases.SOFTMAX}, letters",
+    ]
+    assert len({case.name for case in built}) == len(built)
 
 
 # ---- curves --------------------------------------------------------------------------------------

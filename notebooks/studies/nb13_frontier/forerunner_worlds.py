@@ -3,8 +3,11 @@
 descent-to-delete   a parabola. Descent comes from one side of the minimum where it was trained
                     without the samples, and from the other where they were forgotten, one by one
 Sekhari et al.      two classes, one input. The bound takes for granted that the gradients of two
-                    samples may be opposite and both of full length; of softmax they never are
-certified removal   the same; what a release shows of the noise in its objective is -n grad F_r(w)
+                    samples may be opposite and both of full length; of softmax they never are,
+                    and half the difference is a quarter of the bound
+certified removal   the same. Its bound takes the Hessian at the end of a step for that on the way,
+                    and so is twice what is left. A release shows the noise of its objective as
+                    -n grad F_r(w)
 
 What these worlds do not attain of a bound an audit can't see: `attained` says how much they do.
 """
