@@ -101,6 +101,19 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_text() == "old" and os.listdir(path.parent) == ["x.json"]
 
 
+def test_a_cache_that_is_made_here_is_its_owners_alone_and_others_stay_as_they_are(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "new"))
+    write_whole(tmp_path / "new" / "store" / "x.json", "weights")
+    write_whole(tmp_path / "figures" / "x.json", "a figure")
+    modes = {name: (tmp_path / name).stat().st_mode & 0o077 for name in ("new", "figures")}
+    assert modes["new"] == 0 < modes["figures"]
+    (tmp_path / "new").chmod(0o755)
+    write_whole(tmp_path / "new" / "y.json", "more")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
+
+
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     root = repository_root()
     monkeypatch.setenv("UNLEARNLIB_CACHE", str(tmp_path / "elsewhere"))

@@ -26,7 +26,7 @@ from ..certificate import VOID, Certificate, Constant, Constants, Sensitivity
 from ..errors import DataError, require
 from ..lab import files
 
-OWNER_ALONE, OWNERS_FILE = 0o700, 0o600
+OWNERS_FILE = 0o600
 REMEDY = "it is no release of this command"
 WEIGHTS = "weights.safetensors"
 
@@ -67,7 +67,7 @@ def write(
     try:
         private = unfinished / "private"
         private.mkdir(parents=True)
-        private.chmod(OWNER_ALONE)
+        private.chmod(files.OWNER_ALONE)
         files.save_tensors(unfinished / WEIGHTS, tensors["weights"])
         texts = {
             unfinished / "card.json": card.public_json(),

@@ -25,6 +25,7 @@ from .processes import first
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CACHE = "UNLEARNLIB_CACHE"
+OWNER_ALONE = 0o700  # who may read a folder
 
 
 class CorruptFile(UnlearnError):
@@ -65,6 +66,14 @@ def require_writable(folder: Path, variable: str) -> None:
     )
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder. A new cache is its owner's alone: it keeps what may have to be forgotten."""
+    root = cache_root()
+    if folder.is_relative_to(root):
+        root.mkdir(OWNER_ALONE, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_whole(path: str | Path, data: bytes | str) -> None:
     """Write `data` (text as UTF-8) so that `path` is only ever absent, old or complete.
 
@@ -73,7 +82,7 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     if not first():
         return
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         unfinished.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -41,7 +41,7 @@ from nbformat import NotebookNode
 from ..errors import DataError, InputError, ProfileError, UnlearnError
 from ..progress import PROGRESS
 from . import profiles
-from .files import CACHE, PACKAGE, cache_root, read_json, require_writable, write_whole
+from .files import CACHE, PACKAGE, cache_root, make_folder, read_json, require_writable, write_whole
 from .heartbeat import Heartbeat, duration, say, since
 from .notebooks import (
     code_cells,
@@ -305,7 +305,7 @@ def _run(job: Job, head: str, later: float) -> None:
     if job.stamp.exists():  # from here on its figures are being rewritten
         os.replace(job.stamp, job.old_stamp)
     results_before = _written_at(job.results)
-    job.executed.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(job.executed.parent)
     unfinished = job.executed.with_name(f".{job.name}.{os.getpid()}.ipynb")
     try:
         with heartbeat.beating():
