@@ -69,6 +69,7 @@ def two_classes(labels: list[int], decay: float, center: float = 0.0) -> Objecti
     return Objective(model, x, torch.tensor(labels), weight_decay=decay, center=middle)
 
 
+# So strong a decay is nearly all curvature there is, which is what the bound takes for granted.
 STIFF = two_classes([0, 1], decay=100.0, center=BENT)
 
 
@@ -88,6 +89,7 @@ def _newton(forgotten: bool, step: bool = True) -> Tensor:
     return refine(F_r, torch.zeros_like(F_r.initial()), gradient=EXACT).w
 
 
+# With so many of each class the minimum lies at BENT; a center is where the noise is put.
 MIXED, GONE = two_classes([0] * 342 + [1] * 58, decay=0.1), [399]
 LEFT, SMALL, ROOM = MIXED.without(GONE), 1e-7, 1.1  # what is left, the gradient, room in the budget
 
