@@ -87,6 +87,20 @@ def test_a_group_gets_the_noise_that_it_takes_and_not_much_more():
     assert 0.97 < exact <= 1.0
 
 
+def test_dp_sgd_takes_its_passes_in_batches_and_all_of_a_few_samples_at_once(case, monkeypatch):
+    for n in (60_000, 11_124, private.BATCH):
+        rate, steps = private.plan(n)
+        assert rate * n == pytest.approx(private.BATCH)
+        assert private.PASSES <= rate * steps < private.PASSES + rate
+    assert private.plan(private.BATCH - 1) == (1.0, private.PASSES)
+    seen, train = [], dp_sgd.train
+    monkeypatch.setattr(private, "BATCH", 20)
+    monkeypatch.setattr(private.dp_sgd, "train", lambda *a, **k: seen.append(k) or train(*a, **k))
+    ways.WAYS["DP-SGD"].begin(case, case.requests()[cases.ONE], 1.0, {"lr": 1.0}, seed=0)
+    assert (seen[0]["rate"], seen[0]["steps"]) == private.plan(case.F.n) == (1 / 3, 15)
+    assert seen[0]["size"] == seen[0]["rate"] * case.F.n  # what a batch holds, in the mean
+
+
 def test_requests_hold_each_other_and_are_of_these_sizes(case):
     one, paper, tenth = case.requests().values()
     assert (len(one), len(paper), len(tenth)) == (1, 3, case.F.n // 10)

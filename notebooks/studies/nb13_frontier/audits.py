@@ -26,7 +26,7 @@ from unlearnlib.progress import bar
 from . import forerunner_worlds, worlds
 from .worlds import EPSILON, Release, Worlds, gaussian
 
-PAIRS = (*forerunner_worlds.PAIRS, *worlds.PAIRS)  # the longest first
+PAIRS = (*forerunner_worlds.PAIRS, *worlds.PAIRS)  # certified removal takes longest: first
 SOUND = "nothing is broken"
 TENTH = 10
 SHARES = (0.98, 0.96, 0.94, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
