@@ -15,7 +15,6 @@ import numpy
 import PIL.Image
 import pytest
 import yaml
-from mutants import MUTANTS
 
 from unlearnlib.lab import notebooks, plots, profiles, publish, redraw, results
 from unlearnlib.lab.files import repository_root
@@ -469,8 +468,3 @@ def test_the_examples_of_the_readme_run(capsys, tmp_path, monkeypatch):
     assert names["published"](names["x"]).shape == (600, 3)
     assert names["release"].certificate.holds == "proved" and names["release"].certificate.useful
     assert names["queue"].forget([7]).certificate.holds == "proved"
-
-
-def test_each_error_that_is_put_in_on_purpose_still_has_its_place():
-    for mutant in MUTANTS:
-        mutant.applied(mutant.path(ROOT).read_text())
