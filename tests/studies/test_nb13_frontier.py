@@ -17,6 +17,8 @@ from studies.nb13_frontier import (
     choice,
     curves,
     descents,
+    epsilons,
+    figures,
     forerunner_worlds,
     forerunners,
     private,
@@ -55,9 +57,12 @@ def test_each_way_is_certified_for_the_epsilon_that_is_asked(case, way, epsilon)
     assert begun.w.shape == case.w.shape and bool(begun.w.isfinite().all())
 
 
-@pytest.mark.parametrize("name", ["output perturbation", "clipped gradients", "clipped models"])
+KNOB_IS_NOISE = ["output perturbation", "clipped gradients", "clipped models", "DP-SGD"]
+
+
+@pytest.mark.parametrize("name", KNOB_IS_NOISE)
 def test_the_knob_is_the_noise_that_is_left_in_a_weight(case, name):
-    """What a ball holds beside it does not show: its radius is a small part of that noise."""
+    """What was learnt beside it does not show: a ball's radius is a small part of that noise."""
     begin = partial(ways.WAYS[name].begin, case, case.requests()[cases.ONE], 1.0, {"noise": 0.1})
     left = torch.cat([begin(seed).w for seed in range(10)])
     assert float(left.std()) == pytest.approx(0.1, rel=0.1)
@@ -96,7 +101,7 @@ def test_dp_sgd_takes_its_passes_in_batches_and_all_of_a_few_samples_at_once(cas
     seen, train = [], dp_sgd.train
     monkeypatch.setattr(private, "BATCH", 20)
     monkeypatch.setattr(private.dp_sgd, "train", lambda *a, **k: seen.append(k) or train(*a, **k))
-    ways.WAYS["DP-SGD"].begin(case, case.requests()[cases.ONE], 1.0, {"lr": 1.0}, seed=0)
+    ways.WAYS["DP-SGD"].begin(case, case.requests()[cases.ONE], 1.0, {"noise": 0.1}, seed=0)
     assert (seen[0]["rate"], seen[0]["steps"]) == private.plan(case.F.n) == (1 / 3, 15)
     assert seen[0]["size"] == seen[0]["rate"] * case.F.n  # what a batch holds, in the mean
 
@@ -145,6 +150,20 @@ def test_noisy_work_is_part_of_the_budget(case, gradients, points):
     assert [row["gradients"] for row in rows] == [gradients + k for k in range(points)]
     seconds = [row["seconds"] for row in rows]
     assert seconds[0] == 7.0 and seconds == sorted(set(seconds))  # on from what the start took
+
+
+def test_along_epsilon_a_row_has_what_came_first_and_what_was_best(case, monkeypatch):
+    def curve(case, forget, way, epsilon, setting, seed):
+        assert len(forget) == 3 and setting == {"knob": 1}
+        return [{"accuracy": part * epsilon} for part in (0.01, 0.02, 0.015)]
+
+    monkeypatch.setattr(epsilons, "curve", curve)
+    monkeypatch.setattr(epsilons, "taking_part", lambda case: [Way("a way", None, None)])
+    settings = {(case.name, "a way", cases.AS_PAPER): {"knob": 1}}
+    rows = epsilons.along_epsilon([lambda: case], settings)
+    assert [row["epsilon"] for row in rows] == list(epsilons.EPSILONS)
+    found = [[row[when] / row["epsilon"] for when in figures.WHEN] for row in rows]
+    assert found == [[pytest.approx(0.01), pytest.approx(0.02)]] * len(rows)
 
 
 def test_retraining_starts_from_weights_that_know_no_image_and_nothing_stays_as_it_is(case):

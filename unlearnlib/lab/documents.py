@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DataError, require
 from ..text import number
 from . import profiles
+from .markdown import markdown
 from .notebooks import (
     all_in,
     all_studies,
@@ -58,13 +59,6 @@ def tables(folder: Path) -> dict[Path, dict[str, str]]:
         },
         FIGURES: shown,
     }
-
-
-def markdown(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table in Markdown; the character | in a cell is escaped."""
-    cells = [[text.replace("|", "\\|") for text in row] for row in (columns, *rows)]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
 
 
 # ---- README.md -----------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from unlearnlib.lab import profiles
-from unlearnlib.lab.documents import markdown
 from unlearnlib.lab.files import read_json
 from unlearnlib.lab.heartbeat import say
+from unlearnlib.lab.markdown import markdown
 from unlearnlib.lab.plots import save
 from unlearnlib.lab.results import Results, Saved, results_path
 from unlearnlib.text import number

@@ -6,6 +6,7 @@ way        what a way to forget is: its knobs, and the weights that it begins wi
 ways       all of them, by what their noise hides: noiseless, balls, descents, private, forerunners
 curves     accuracy by work
 tuning     the rule by which all knobs are tuned
+epsilons   accuracy along epsilon
 accounts   published formulae beside the exact ones
 worlds     of each method two worlds that are as far apart as may be; those of the methods that
            the paper builds on are in forerunner_worlds

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from unlearnlib.lab.documents import markdown
+from unlearnlib.lab.markdown import markdown
 from unlearnlib.lab.results import Saved
 from unlearnlib.text import number
 

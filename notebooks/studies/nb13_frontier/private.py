@@ -1,4 +1,7 @@
-"""DP-SGD for groups: private from the start, so that a request is answered already."""
+"""DP-SGD for groups: private from the start, so that a request is answered already.
+
+Its knob is the noise that its steps leave in a weight; the larger the group, the smaller its steps.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,20 @@ from .way import Setting, Way, drawn
 
 BATCH, PASSES = 300, 5  # images in a batch, in the mean, and passes of its training; ours
 GRID = 0.03  # of epsilon over sqrt(steps), on which its losses are added, rounded up; ours
-RATES = (0.01, 0.1, 1.0, 10.0)  # of learning, in a logit: the larger, the smaller the group; ours
+NOISES = (1e-2, 0.1, 1.0, 10.0)  # that all steps leave in a weight; ours
 WIDER = 1.25  # by which the noise is raised until it is enough
 
 
-def _rates(case: Case) -> list[Setting]:
-    return [{"lr": lr} for lr in RATES]
+def _noises(case: Case) -> list[Setting]:
+    return [{"noise": noise} for noise in NOISES]
 
 
 def _dp_sgd(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed: int) -> Noisy:
     m, (rate, steps) = len(forget), plan(case.F.n)
-    sigma = group_sigma(epsilon, m, rate, steps)
-    made = dp_sgd.train(
-        case.F, case.start, steps=steps, lr=setting["lr"] / case.scale**2, limit=case.scale,
-        sigma=sigma, rate=rate, size=rate * case.F.n, m=m, **drawn("DP-SGD", seed),
-    )  # fmt: skip
+    sigma, size, limit = group_sigma(epsilon, m, rate, steps), rate * case.F.n, case.scale
+    lr = setting["noise"] / case.scale * size / (sigma * limit * math.sqrt(steps))
+    how = dict(limit=limit, sigma=sigma, rate=rate, size=size, m=m)
+    made = dp_sgd.train(case.F, case.start, steps=steps, lr=lr, **how, **drawn("DP-SGD", seed))
     return Noisy(made.w, made.epsilon, 0.0, 0.0)
 
 
@@ -60,4 +62,4 @@ def group_sigma(epsilon: float, m: int, rate: float, steps: int, delta: float = 
     return brentq(over, low, high, rtol=1e-3) * 1.002
 
 
-WAYS = (Way("DP-SGD", _rates, _dp_sgd, sized=True),)
+WAYS = (Way("DP-SGD", _noises, _dp_sgd, sized=True),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 import torch
 from scipy.optimize import brentq
@@ -162,7 +162,15 @@ GRID = 0.01  # of its accountant, in epsilon: coarse, for time, and rounded up
 
 def private() -> Worlds:
     """DP-SGD: the family is that of the noise, by its own accountant."""
-    epsilon = lambda sigma: dp_sgd.group_epsilon(DELTA, sigma=sigma, interval=GRID, **PRIVATE)  # noqa: E731
+
+    @cache
+    def epsilon(sigma: float) -> float:
+        return dp_sgd.group_epsilon(DELTA, sigma=sigma, interval=GRID, **PRIVATE)
+
+    @cache
+    def advantage(share: float) -> float:
+        return dp_sgd.group_advantage(sigma=share * sigma, interval=GRID, **PRIVATE)
+
     sigma = brentq(lambda sigma: epsilon(sigma) - EPSILON, 1.0, 50.0, rtol=1e-3)
 
     def release(forgotten: bool, share: float, seed: int, limit: float = LIMIT) -> Tensor:
@@ -175,7 +183,7 @@ def private() -> Worlds:
         "DP-SGD",
         release,
         {"clipped at five times the limit": partial(release, limit=5 * LIMIT)},
-        lambda share: dp_sgd.group_advantage(sigma=share * sigma, interval=GRID, **PRIVATE),
+        advantage,
         lambda share: epsilon(share * sigma),
     )
 
