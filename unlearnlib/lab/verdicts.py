@@ -63,13 +63,13 @@ HEADLINES = {
     ),
     "the noise of a proved epsilon of 1 costs at most 0.3 points, and each release is within "
     "Delta": (
-        "Does a proved epsilon of 1 cost at most 0.3 points of accuracy?",
+        "Does a proved epsilon of 1 cost at most 0.003 of accuracy, 0.3 points?",
         "costs at most {largest cost}; leaves {digits} on the digits of the paper's MLP, which has "
         "{the paper's MLP} without a promise",
     ),
     "a proved request is 10, 4 and 2 times faster than retraining: one image, the paper's, a "
     "tenth": (
-        "Is a proved request faster than retraining by the same solver?",
+        "Is a proved request 10, 4 and 2 times faster than retraining by the same solver?",
         "{one image}x for one image, {as many as the paper}x for the paper's request, {a tenth}x "
         "for a tenth, on the slowest model",
     ),

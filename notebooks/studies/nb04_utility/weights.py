@@ -42,7 +42,7 @@ def covered(d: Experiment, w: Tensor) -> float:
 def control_row(d: Experiment) -> dict:
     """The share of that way that is covered by models whose verdict is known.
 
-    again   retraining from the same start on other shuffles
+    again   the warm-started retraining once more, on other shuffles
     """
     noisy = settled(d, METHODS[NOISE]).w
     return {"trained": 0.0, "again": covered(d, d.again.w), NOISE: covered(d, noisy)}
