@@ -499,6 +499,23 @@ def test_dp_sgd_sums_clipped_gradients_of_samples():
     assert float(dp_sgd.clipped_sum(F, w, torch.tensor([], dtype=torch.long), 1.0)) == 0
 
 
+def test_a_sample_whose_gradient_overflows_does_not_escape_its_clip():
+    x = torch.tensor([[3e38, 3e38, 3e38], [1.0, 0.0, 0.0]])
+    net = nn.Linear(3, 1, bias=False)
+    F = Objective(net, x, torch.zeros(2, 1), loss=nn.functional.mse_loss)
+    w = torch.ones(3)
+    assert not bool(F.gradient(w).isfinite().all())
+    total = dp_sgd.clipped_sum(F, w, torch.tensor([0, 1]), 1.0)
+    assert bool(total.isfinite().all()) and float(total.norm()) <= 2.0
+    alone = dp_sgd.clipped_sum(F, w, torch.tensor([1]), 1.0)
+    assert float((total - alone).norm()) <= 1.0
+    how = dict(steps=1, sigma=1e-9, radius=1.0, lr=0.1, batch_size=2, seed=0)
+    models = clipped_models.unlearn(F, w, **how).w
+    gradients = clipped_gradients.unlearn(F, w, limit=1.0, **how).w
+    for release in (models, gradients, clipped_models.unlearn(F, torch.full((3,), 3e38), **how).w):
+        assert bool(release.isfinite().all()) and float(release.norm()) <= 1.1 + 1e-6
+
+
 def test_dp_sgd_descends_on_the_expected_batch():
     """At rate 1 each batch is everything: plain descent on clipped gradients, with decay."""
     F = line([0.5, -3.0, 2.0, 0.5], weight_decay=0.5)

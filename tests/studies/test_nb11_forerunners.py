@@ -18,7 +18,7 @@ from unlearnlib.lab.settings import DRAWS
 pytestmark = pytest.mark.usefixtures("own_store")
 
 PEERS = {"Sekhari et al.", "descent-to-delete", "certified removal"}
-DECAYS, EPSILONS = [2e-4, 0.3], [1.0, 8.0]
+DECAYS, EPSILONS = [2e-4, 0.15], [1.0, 8.0]
 REQUESTS, EACH = 3, 2
 SIDES = ("held out", "test")
 
@@ -97,12 +97,18 @@ def test_every_method_takes_part_at_every_epsilon(rows):
 
 def test_descent_whose_training_is_too_long_is_left_out(images, monkeypatch):
     """Just where its training passes LONGEST, and nobody else."""
-    mu, L = 0.3, 2**0.5
+    mu, L = 0.05, 2**0.5
     length = neel.training_iterations(50, n=48, mu=mu, L=L, beta=0.5 + mu, D=L / mu)
     for longest, missing in ((length, set()), (length - 1, {"descent-to-delete"})):
         monkeypatch.setattr(forerunners, "LONGEST", longest)
-        found = compared(images, [0.3], [1.0], 1, 1)
+        found = compared(images, [mu], [1.0], 1, 1)
         assert {row["method"] for row in found} == {OURS} | PEERS - missing
+
+
+def test_descent_whose_noise_would_hide_no_rounding_is_left_out(images):
+    split = images.validation()
+    assert "descent-to-delete" in forerunners.taking_part(proved.softmax(split, 0.05))
+    assert "descent-to-delete" not in forerunners.taking_part(proved.softmax(split, 0.3))
 
 
 # ---- each by itself -----------------------------------------------------------------------------
@@ -135,11 +141,11 @@ def peer(method, F, decay):
 
 @pytest.mark.parametrize("method", ["Sekhari et al.", "descent-to-delete"])
 def test_output_noise_is_that_of_the_methods_own_sensitivity(method, rows, images, asked):
-    F = proved.softmax(images.validation(), 0.3).F
-    made = peer(method, F, 0.3)
+    F = proved.softmax(images.validation(), 0.15).F
+    made = peer(method, F, 0.15)
     last = [made.forget(wanted) for wanted in asked][-1]
     for epsilon in EPSILONS:
-        row = row_of(rows, method, 0.3, epsilon)
+        row = row_of(rows, method, 0.15, epsilon)
         assert row["sigma"] == pytest.approx(gaussian_sigma(last.sensitivity, epsilon, 1e-5))
         assert {side: row[side] for side in SIDES} == shares_right(
             images, last.estimate, row["sigma"]
@@ -159,9 +165,9 @@ def removal(images, asked, decay, epsilon):
 
 
 def test_removal_counts_how_often_it_trained_anew(rows, images, asked):
-    counts = []
+    counts, stronger = [], compared(images, [0.3], EPSILONS, REQUESTS, EACH)
     for decay, epsilon in ((2e-4, 1.0), (0.3, 1.0), (0.3, 8.0)):
-        row = row_of(rows, "certified removal", decay, epsilon)
+        row = row_of(rows + stronger, "certified removal", decay, epsilon)
         made = removal(images, asked, decay, epsilon)
         assert row["retrained"] == made.trainings - 1  # the first is no answer to a request
         assert row["sigma"] == pytest.approx(made.sigma)

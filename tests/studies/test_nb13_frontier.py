@@ -381,6 +381,23 @@ def test_worlds_of_a_forerunner_attain_what_they_say_and_never_more_than_the_bou
     assert 0.2 < pair.attained <= 1 and apart == pytest.approx(pair.attained, rel=0.25)
 
 
+def test_the_worlds_of_noisy_sgd_attain_what_training_leaves_of_its_bound():
+    """Five steps of training come to within 1/32 of their end, and leave noise of their own."""
+    pair, c = worlds.noisy(), 0.5
+    ends = [float(pair.release(forgotten, 1e-9, 0)) for forgotten in (True, False)]
+    Z = noisy_sgd.distance([4], m=1, g=1.0, lr=1.0, c=c)
+    sigma = interpolation.steps_sigma(3, worlds.GDP, start=Z, gap=0.0, contraction=c)
+    spread = sigma * math.sqrt(sum(c ** (2 * k) for k in range(5 + 3)))
+    assert pair.attained == pytest.approx(abs(ends[0] - ends[1]) / spread / worlds.GDP)
+    assert 0.95 < pair.attained < 0.97
+
+
+def test_a_gap_in_a_proof_is_not_closed_by_proved_constants(case):
+    assert case.known.source == cases.PROVED
+    unproved = {name for name, way in ways.WAYS.items() if not way.proved(case)}
+    assert unproved == {"certified removal", ways.NOTHING}
+
+
 def test_a_coin_shows_nothing_and_more_right_guesses_show_more():
     pair = worlds.output()
     shown = [audits.bound(pair, right, 10_000, LEVEL) for right in (5000, 5100, 5600, 6000, 10_000)]

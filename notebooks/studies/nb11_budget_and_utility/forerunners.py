@@ -19,8 +19,13 @@ from torch import Tensor
 from unlearnlib import draws
 from unlearnlib.evaluation.metrics import accuracy
 from unlearnlib.evaluation.peers import Guo, Neel, Sekhari
-from unlearnlib.evaluation.peers.convex import HESSIAN_LIPSCHITZ, SAMPLE_GRADIENT, SMOOTHNESS
-from unlearnlib.evaluation.peers.neel import training_iterations
+from unlearnlib.evaluation.peers.convex import (
+    HESSIAN_LIPSCHITZ,
+    SAMPLE_GRADIENT,
+    SMOOTHNESS,
+    rounding,
+)
+from unlearnlib.evaluation.peers.neel import sensitivity, training_iterations
 from unlearnlib.lab.proved import Problem
 from unlearnlib.lab.seeds import generator, seed_of
 from unlearnlib.lab.settings import BLUR, DELTA, DRAWS
@@ -186,8 +191,14 @@ METHODS: dict[str, Callable[[Problem, Requests, int], Answers]] = {
 
 
 def taking_part(problem: Problem) -> dict[str, Callable[[Problem, Requests, int], Answers]]:
-    """METHODS, without descent-to-delete where its training would take more than LONGEST steps."""
-    length = training_iterations(
-        DESCENT, n=problem.F.n, mu=problem.mu, L=SAMPLE_GRADIENT, **_geometry(problem)
-    )
-    return {name: m for name, m in METHODS.items() if m is not descent or length <= LONGEST}
+    """METHODS, without descent-to-delete where its theorem is of no use.
+
+    Its training would take more than LONGEST steps, or its bound for one sample lies below the
+    rounding of weights: at so strong a decay descent is done, and its noise would hide nothing.
+    """
+    known = dict(n=problem.F.n, mu=problem.mu, L=SAMPLE_GRADIENT)
+    geometry = _geometry(problem)
+    length = training_iterations(DESCENT, **known, **geometry)
+    bound = sensitivity(DESCENT, m=1, beta=geometry["beta"], **known)
+    useful = length <= LONGEST and bound >= rounding(geometry["D"])
+    return {name: m for name, m in METHODS.items() if m is not descent or useful}

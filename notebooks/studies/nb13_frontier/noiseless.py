@@ -1,4 +1,8 @@
-"""Ways without noise: retraining, within the budget or to the end, and doing nothing."""
+"""Ways without noise: retraining, within the budget or to the end, and doing nothing.
+
+To the end a model with a proof is retrained with the eigenvectors of all inputs, which a request
+has for nothing. One that is published makes its own: `input_spectrum`, once.
+"""
 
 from __future__ import annotations
 
@@ -30,5 +34,5 @@ def _nothing(case: Case, forget: Tensor, epsilon: float, setting: Setting, seed:
 WAYS = (
     Way(RETRAINING, no_knob, _retraining),
     Way(TO_THE_END, no_knob, _to_the_end, goes_on=False),
-    Way(NOTHING, no_knob, _nothing, rests_on="no promise", goes_on=False),
+    Way(NOTHING, no_knob, _nothing, gap="it promises nothing", goes_on=False),
 )

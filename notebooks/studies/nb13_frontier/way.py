@@ -31,7 +31,8 @@ class Way:
     settings   (case) -> values of the knobs to try, mildest first
     begin      (case, forget, epsilon, setting, seed) -> Noisy: what it publishes first
     takes      (case) -> whether its theorem speaks of this case
-    rests_on   what the epsilon takes for granted, in words
+    rests_on   the constants that the epsilon takes for granted, in words; proved in some cases
+    gap        what no constant makes up for: "" where the proof is whole
     goes_on    whether it is trained on, without noise, where the budget allows that
     sized      whether it is trained for requests of one size, and so tuned for each
     """
@@ -41,12 +42,14 @@ class Way:
     begin: Callable[[Case, Tensor, float, Setting, int], Noisy] = field(repr=False)
     takes: Callable[[Case], bool] = field(repr=False, default=lambda case: True)
     rests_on: str = NOTHING_ASSUMED
+    gap: str = ""
     goes_on: bool = True
     sized: bool = False
 
     def proved(self, case: Case) -> bool:
         """Whether its epsilon is proved in this case."""
-        return self.rests_on == NOTHING_ASSUMED or case.known.source == PROVED
+        sure = self.rests_on == NOTHING_ASSUMED or case.known.source == PROVED
+        return sure and not self.gap
 
 
 def left(case: Case, forget: Tensor) -> Objective:

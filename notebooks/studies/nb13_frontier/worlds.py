@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from unlearnlib import draws
 from unlearnlib.evaluation.peers import clipped_gradients, clipped_models, dp_sgd, noisy_sgd, rewind
-from unlearnlib.evaluation.peers.interpolation import epsilon_of, gdp_of, steps_sigma
+from unlearnlib.evaluation.peers.interpolation import epsilon_of, gdp_of, spread, steps_sigma
 from unlearnlib.lab.settings import DELTA
 from unlearnlib.noise import published
 from unlearnlib.objective import Objective
@@ -154,7 +154,7 @@ def _refined(forgotten: bool, share: float, seed: int, times: float = 1.0) -> Te
     return published(estimate, share * Delta / GDP, Delta, seed)[0]
 
 
-# ---- DP-SGD: two samples in every batch, or in none ----------------------------------------------
+# ---- DP-SGD: two samples that are there, or not --------------------------------------------------
 
 PRIVATE = dict(m=2, rate=0.5, steps=2)
 GRID = 0.01  # of its accountant, in epsilon: coarse, for time, and rounded up
@@ -201,7 +201,7 @@ def output() -> Worlds:
 def clipped() -> Worlds:
     """One noisy step, where the bound is attained."""
     more = partial(_gradients, limit=15 * LIMIT)
-    return gaussian("clipped gradients", _gradients, clipped_at_five_times_the_limit=more)
+    return gaussian("clipped gradients", _gradients, clipped_at_fifteen_times_the_limit=more)
 
 
 def rewound() -> Worlds:
@@ -209,7 +209,11 @@ def rewound() -> Worlds:
 
 
 def noisy() -> Worlds:
-    return gaussian("noisy SGD", _noisy_sgd, one_step_less=partial(_noisy_sgd, fewer=1))
+    """Training has not settled, and left noise of its own: a little less than the bound."""
+    c = noisy_sgd.contraction(1 / (2 * PULL), PULL, PULL)
+    settled, own = 1 - c**EARLIER, spread(STEPS, c) / spread(EARLIER + STEPS, c)
+    fewer = partial(_noisy_sgd, fewer=1)
+    return gaussian("noisy SGD", _noisy_sgd, settled * own, one_step_less=fewer)
 
 
 def refined() -> Worlds:

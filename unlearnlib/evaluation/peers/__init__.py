@@ -1,6 +1,6 @@
 """Certified methods of others, each by its own theorem.
 
-On a strongly convex problem, where all is proved; those that the paper builds on:
+On a strongly convex problem, whose constants are proved; those that the paper builds on:
 
 guo                one Newton step a request, hidden by noise in the training objective
 sekhari            one Newton step from stored statistics, hidden by noise in the output

@@ -3,9 +3,9 @@ clipped gradients.
 
     w_0 = clip(w, radius),   w <- w - lr (clip(grad f(w), limit) + decay w) + N(0, sigma^2 I)
 
-for T steps on what is retained, f a batch's loss and clip(v, c) = v min(1, c/||v||). What follows
-without noise is free. Nothing is assumed of the loss, the model or w: retraining is the same method
-from any other start.
+for T steps on what is retained, f a batch's loss and clip(v, c) = v min(1, c/||v||), where what
+overflowed counts as 0. What follows without noise is free. Nothing is assumed of the loss, the
+model or w: retraining is the same method from any other start.
 
 Two starts are at most 2 radius apart, and a step takes two points to within
 (1 - lr decay) z + 2 lr limit, whatever the gradients of the two worlds: `interpolation` does the
@@ -96,13 +96,18 @@ def unlearn(
     check_objective(F_r, w)
     method = apart(radius=radius, limit=limit, lr=lr, decay=F_r.weight_decay)
     gdp, started = steps_gdp(steps, sigma=sigma, **method), time.perf_counter()
-    w, batches, seen = project(w, radius), endless(F_r.n, batch_size, generator), 0
+    w, batches, seen = clip(w, radius), endless(F_r.n, batch_size, generator), 0
     for step in bar(range(steps), "noisy fine-tuning"):
         batch = next(batches)
-        pushed = project(loss_gradient(F_r.only(batch), w), limit)
+        pushed = clip(loss_gradient(F_r.only(batch), w), limit)
         w = method["contraction"] * w - lr * pushed + fresh_noise(w, sigma, seed, step)
         seen += len(batch)
     return Noisy(w, epsilon_of(gdp), seen / F_r.n, time.perf_counter() - started)
+
+
+def clip(v: Tensor, limit: float) -> Tensor:
+    """v min(1, limit/||v||); an entry that is no finite number is 0, so that no data escapes."""
+    return project(v.nan_to_num(0.0, 0.0, 0.0), limit)
 
 
 def loss_gradient(F: Objective, w: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ clipped models.
     w <- clip(w - lr grad F_r(w), radius) + N(0, sigma^2 I)
 
 for T steps on batches of what is retained; what follows without noise is free. Nothing is assumed
-of the loss, the model or w. One step is output perturbation: a clipped model and noise.
+of the loss, the model or w: what overflowed counts as 0. One step is output perturbation: a clipped
+model and noise.
 
 Let d be the least delta for which the two worlds are (epsilon, delta)-indistinguishable so far:
 1 at the start. After a step it is at most
@@ -35,8 +36,7 @@ from ...errors import require, require_counts
 from ...noise import check_budget, check_delta, gaussian_delta, gaussian_sigma, rounded_up
 from ...objective import Objective
 from ...progress import bar
-from ...projected_sgd import project
-from .clipped_gradients import endless
+from .clipped_gradients import clip, endless
 from .convex import positive
 from .interpolation import Noisy, check_objective, fresh_noise
 
@@ -114,7 +114,7 @@ def unlearn(
     batches = endless(F_r.n, batch_size, generator)
     for step in bar(range(steps), "noisy fine-tuning"):
         batch = next(batches)
-        w = project(w - lr * F_r.only(batch).gradient(w), radius)
+        w = clip(w - lr * F_r.only(batch).gradient(w), radius)
         w, seen = w + fresh_noise(w, sigma, seed, step), seen + len(batch)
     epsilon = partial(epsilon_after, steps, radius / sigma)
     return Noisy(w, epsilon, seen / F_r.n, time.perf_counter() - started)

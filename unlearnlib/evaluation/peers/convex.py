@@ -78,6 +78,21 @@ def positive(**values: float) -> None:
         require(0 < value < math.inf, f"{name} is {value}; it must be a finite number > 0.")
 
 
+def rounding(norm: float, dtype: torch.dtype = torch.float64) -> float:
+    """What rounding may make of weights of this norm: theorems are about exact numbers."""
+    return 2**10 * torch.finfo(dtype).eps * norm
+
+
+def require_above_rounding(sensitivity: float, w: Tensor) -> None:
+    """Refuse a sensitivity that rounding of w exceeds."""
+    least = rounding(float(w.norm()), w.dtype)
+    require(
+        sensitivity >= least,
+        f"The sensitivity is {sensitivity:.3g}, below {least:.3g}, rounding of the weights; "
+        "promise less: fewer iterations, a larger G or a weaker decay.",
+    )
+
+
 def remaining(F: Objective, kept: Tensor, indices: Indices) -> tuple[Tensor, Tensor]:
     """The samples asked for and those left after them, as indices of the set first trained on."""
     wanted = F.indices(indices)

@@ -114,13 +114,16 @@ def train(
 
 
 def clipped_sum(F: Objective, w: Tensor, batch: Tensor, limit: float) -> Tensor:
-    """Sum of the batch's sample gradients, without decay, each clipped to norm `limit`: (p,)."""
+    """Sum of the batch's sample gradients, without decay, each clipped to norm `limit`: (p,).
+
+    What overflowed counts as 0, so that no sample escapes its clip.
+    """
     if not len(batch):
         return torch.zeros_like(w)
     of_each = vmap(grad(lambda w, x, y: F.batch_loss(w, x[None], y[None])), (None, 0, 0))
     total, inside = torch.zeros_like(w), limit * (1 - 8 * torch.finfo(w.dtype).eps)
     for part in batch.split(AT_ONCE):
-        gradients = of_each(w, *F.batch(part))
+        gradients = of_each(w, *F.batch(part)).nan_to_num_(0.0, 0.0, 0.0)
         norms = gradients.square().sum(1).sqrt()
         total += (inside / norms).clamp(max=1.0) @ gradients
     return total

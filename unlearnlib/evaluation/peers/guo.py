@@ -47,7 +47,7 @@ def residual_bound(X: Tensor, step: Tensor, spectral_norm: float) -> float:
 
     Theirs is for one logit. For K, with A_i(t) the Hessian of sample i in its logits at W + tS,
 
-        grad L_b(W + S; D_r) - grad L_b(W; D_r) - H_r S = V^T X,
+        grad L_b(W + S; D_r) - grad L_b(W; D_r) - n_r H_r S = V^T X,
         row i of V = integral over t in [0, 1] of (A_i(t) - A_i(0)) S x_i.
 
     ||V^T X||_F <= ||X||_2 ||V||_F, and row i is at most the integral of gamma t ||S x_i||^2. One of

@@ -4,7 +4,8 @@ descent on what is retained, hidden by noise in the output.
 Full-batch gradient descent with step 2/(mu + beta) brings a mu-strongly convex, beta-smooth F
 closer to its minimiser by gamma = (beta - mu)/(beta + mu) a step (Nesterov, 2004, Theorem 2.1.15).
 Training runs `training_iterations`, each request I iterations from the last *noiseless* model: the
-variant whose state is secret. What is published is that model + N(0, sigma^2 I).
+variant whose state is secret. What is published is that model + N(0, sigma^2 I); retraining
+publishes its own end with the same noise.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def iterations_needed(wanted: float, *, m: int, n: int, mu: float, beta: float, 
     ratio = 2 * drift(m, n=n, mu=mu, L=L) / wanted
     exact = math.log1p(ratio) / -math.log(contraction(mu, beta))
     rounding = 1 - 1e-9  # so that an I that gives exactly the wanted sensitivity is found
-    return max(1, math.ceil(exact * rounding))
+    I = max(1, math.ceil(exact * rounding))  # noqa: E741
+    return I if sensitivity(I, m=m, n=n, mu=mu, beta=beta, L=L) <= wanted else I + 1
 
 
 def training_iterations(
@@ -171,6 +173,7 @@ class Neel:
         T = training_iterations(self.iterations, D=self.D, n=n, **known)
         start = torch.zeros(self.F.p, dtype=self.F.dtype, device=self.F.device)
         self.w = self._descend(kept, start, T)
+        convex.require_above_rounding(bound, self.w)
         self.kept, self.least = kept, least
         self.sensitivity, self.sigma = bound, sigma
         return T * n / self.F.n

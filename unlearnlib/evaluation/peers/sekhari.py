@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ...checks import Indices
 from ...errors import require, require_counts
-from ...noise import gaussian_sigma, sample_noise
+from ...noise import gaussian_delta, gaussian_sigma, sample_noise
 from ...objective import Objective
 from ...refinement import refine
 from . import convex
@@ -90,7 +90,9 @@ def deletion_capacity(
     r = math.sqrt(2 * mu / M * (hidden - 3 * G / mu))
     m = n * (mu * r - G) / (2 * L)
     rounding = 1 + 1e-9  # so that an m that needs exactly this sigma is found
-    return min(math.floor(m * rounding), n // 2)
+    m = min(math.floor(m * rounding), n // 2)
+    needed = sensitivity(m, n=n, mu=mu, M=M, L=L, G=G)
+    return m if m == 0 or gaussian_delta(needed, sigma, epsilon) <= delta else m - 1
 
 
 @dataclass
@@ -159,6 +161,7 @@ class Sekhari:
         bound = sensitivity(limit, n=n, mu=mu, M=self.M, L=self.L, G=self.G)
         sigma = gaussian_sigma(bound, self.epsilon, self.delta)
         run = refine(F_r, start, gradient=self.G)
+        convex.require_above_rounding(bound, run.w)
         self.w, self.kept, self.n, self.limit = run.w, kept, n, limit
         self.sensitivity, self.sigma = bound, sigma
         self.hessian_sum = n * convex.hessian(F_r, self.w)
