@@ -624,6 +624,7 @@ MUTANTS = [
     Mutant("studies/nb13_frontier/epsilons.py", "way, epsilon, setting", "way, 1.0, setting"),
     Mutant("studies/nb13_frontier/tuning.py", "curve(held_out, forget", "curve(case, forget"),
     Mutant("studies/nb13_frontier/tuning.py", "if way.sized and asked", "if asked"),
+    Mutant("studies/nb13_frontier/tuning.py", ', trial.get("first", -1.0)', ", 0.0"),
     Mutant("studies/nb13_frontier/audits.py", "* worlds.attained", ""),
     Mutant("studies/nb13_frontier/way.py", "sure and not self.gap", "sure"),
     Mutant("studies/nb13_frontier/worlds.py", "settled * own", "own"),

@@ -227,6 +227,17 @@ def test_the_best_setting_is_kept_and_what_is_refused_cannot_win(case):
     assert [("refused" in trial) for trial in best.trials] == [False, False, True]
 
 
+def test_of_ways_beyond_the_budget_the_better_first_release_is_kept(case):
+    good, bad = case.held_out.w, torch.zeros_like(case.w)
+
+    def begin(case, forget, epsilon, setting, seed):
+        return Noisy(good if setting["k"] == 1 else bad, lambda delta: 0, 50.0, 0.0)
+
+    settings = lambda case: [{"k": float(k)} for k in range(3)]  # noqa: E731
+    best = tuning.tuned(case, Way("late", settings, begin))
+    assert best.setting == {"k": 1.0} and {trial["score"] for trial in best.trials} == {0.0}
+
+
 # ---- what is read off them -----------------------------------------------------------------------
 
 
