@@ -1,8 +1,8 @@
 """The certified methods that the paper builds on: each by its own theorem, on softmax regression.
 
-Their knob is the decay, which some of their bounds need strong. They keep, or solve with, a dense
-Hessian, so they take part where that is no burden. What comes after the release is training on, at
-the case's own decay, as for all.
+Their knob is the decay, which some of their bounds need strong. One of them keeps a dense Hessian,
+so they take part where that is no burden. What comes after the release is training on, at the
+case's own decay, as for all.
 """
 
 from __future__ import annotations
